@@ -1,0 +1,48 @@
+// Package sources defines what takes events that are pushed to the hub: HTTP gateways, notifications,
+// pub/sub, schedules. A kind knows its protocol and makes the event document; what happens to the document
+// is the Hub's business.
+package sources
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/millrace/millrace/executor"
+)
+
+// Source takes what is pushed.
+type Source interface {
+	// Run takes events and hands each to hub until ctx is done. Then it takes nothing new, lets what it has
+	// taken end, and returns nil; work that outlives ctx uses a context that does too. It returns an error
+	// only for what will not heal by itself: a lost connection is tried again, with back-off, inside Run.
+	// A source acknowledges an event upstream only after hub has answered for it.
+	Run(ctx context.Context, hub Hub) error
+}
+
+// Hub is what a source may ask of the hub that runs it. The functions may be called concurrently.
+type Hub struct {
+	// Invoke runs the trigger's function and waits. Its errors are those of executor.Function. ID, Attempt
+	// and ARN may be left empty: Invoke fills them in.
+	Invoke func(context.Context, executor.Request) (executor.Response, error)
+
+	// Accept returns once the request is durable; the function then runs at least once. An *executor.Error
+	// of kind TooLarge or Refused means that it never will.
+	Accept func(context.Context, executor.Request) error
+
+	// Mount serves h on the gateway at a pattern of net/http.ServeMux without method, such as "/hooks/" or
+	// "api.example.test/", until unmount is called; unmount waits for requests under way. It is an error if
+	// the pattern is taken.
+	Mount func(pattern string, h http.Handler) (unmount func(), err error)
+
+	// Function finds another function of the file, for authorizers.
+	Function func(name string) (executor.Function, error)
+}
+
+// A Config of a source that mounts handlers or names functions has these methods too, so that collisions and
+// missing functions are reported before anything starts.
+type (
+	// Mounter lists the patterns that the source will mount.
+	Mounter interface{ Patterns() []string }
+	// Caller lists the functions that the source calls by name.
+	Caller interface{ Functions() []string }
+)
