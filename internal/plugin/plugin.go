@@ -5,6 +5,7 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"reflect"
@@ -25,6 +26,9 @@ type Deps struct {
 	Data    string // folder for caches that may be deleted while the hub is down
 	Region  string // AWS region of ARNs and documents, e.g. "us-east-1"
 	Account string // AWS account of ARNs and documents, twelve digits
+
+	// Output takes what user code writes to its log: one or more whole lines a Write, safe for concurrent use.
+	Output io.Writer
 }
 
 // Spec is one kind of component of a family T, such as sources.Source.
