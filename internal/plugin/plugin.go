@@ -66,7 +66,7 @@ func clone[C any](c C) C {
 		if !f.CanSet() || (f.Kind() == reflect.Map || f.Kind() == reflect.Slice) && f.IsNil() {
 			continue
 		}
-		switch f.Kind() {
+		switch f.Kind() { //nolint:exhaustive // every other kind is copied by value
 		case reflect.Slice:
 			s := reflect.MakeSlice(f.Type(), f.Len(), f.Len())
 			reflect.Copy(s, f)
