@@ -1,0 +1,188 @@
+package sourcetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/millrace/millrace/executor"
+	"github.com/millrace/millrace/sources"
+)
+
+// Hub is a hub that records what a source hands it, and answers as a test tells it to. All methods may be
+// called concurrently.
+type Hub struct {
+	server *httptest.Server
+
+	mu        sync.RWMutex
+	script    Script
+	calls     []Call
+	functions map[string]executor.Function
+	mounts    map[string]*mount
+	mux       *http.ServeMux
+}
+
+// Call is one request that a source handed to the hub. Its payload is a copy.
+type Call struct {
+	executor.Request
+	Invoked bool // by Hub.Invoke; otherwise by Hub.Accept
+}
+
+// Script answers for the hub. It runs in the goroutine of the source's call and may block, which makes the
+// hub slow. The response is ignored if the call was to Accept.
+type Script func(context.Context, Call) (executor.Response, error)
+
+type mount struct {
+	handler http.Handler
+	busy    sync.WaitGroup // requests under way; Add only under mu
+}
+
+// NewHub starts a hub, with a gateway on a loopback port, that lives as long as the test. It answers every
+// call at once, an Invoke with the JSON text null.
+func NewHub(t testing.TB) *Hub {
+	h := &Hub{functions: map[string]executor.Function{}, mounts: map[string]*mount{}, mux: http.NewServeMux()}
+	h.server = httptest.NewServer(h)
+	t.Cleanup(h.server.Close)
+	return h
+}
+
+// Hub is what to hand to Source.Run.
+func (h *Hub) Hub() sources.Hub {
+	return sources.Hub{
+		Invoke: func(ctx context.Context, req executor.Request) (executor.Response, error) {
+			return h.call(ctx, req, true)
+		},
+		Accept: func(ctx context.Context, req executor.Request) error {
+			_, err := h.call(ctx, req, false)
+			return err
+		},
+		Mount:    h.mount,
+		Function: h.function,
+	}
+}
+
+// URL is the address of the gateway, without a slash at its end.
+func (h *Hub) URL() string { return h.server.URL }
+
+// Script makes s answer every call from now on; nil restores the first behaviour.
+func (h *Hub) Script(s Script) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.script = s
+}
+
+// Calls returns the requests that the hub has answered without error, in the order of the answers.
+func (h *Hub) Calls() []Call {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return slices.Clone(h.calls)
+}
+
+// AddFunction makes f known to Hub.Function.
+func (h *Hub) AddFunction(name string, f executor.Function) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.functions[name] = f
+}
+
+// Mounted lists the patterns mounted now.
+func (h *Hub) Mounted() []string {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	var patterns []string
+	for p := range h.mounts {
+		patterns = append(patterns, p)
+	}
+	slices.Sort(patterns)
+	return patterns
+}
+
+func (h *Hub) call(ctx context.Context, req executor.Request, invoked bool) (executor.Response, error) {
+	h.mu.RLock()
+	script := h.script
+	h.mu.RUnlock()
+	call := Call{Request: req, Invoked: invoked}
+	call.Payload = bytes.Clone(req.Payload)
+	resp := executor.Response{Payload: []byte("null")}
+	if script != nil {
+		var err error
+		if resp, err = script(ctx, call); err != nil {
+			return executor.Response{}, err
+		}
+	}
+	if err := context.Cause(ctx); err != nil {
+		return executor.Response{}, &executor.Error{Kind: executor.Canceled, Function: "test", Err: err}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.calls = append(h.calls, call)
+	return resp, nil
+}
+
+func (h *Hub) function(name string) (executor.Function, error) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if f, ok := h.functions[name]; ok {
+		return f, nil
+	}
+	return nil, fmt.Errorf("there is no function %q", name)
+}
+
+func (h *Hub) mount(pattern string, handler http.Handler) (func(), error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	m := &mount{handler: handler}
+	if h.mounts[pattern] != nil {
+		return nil, fmt.Errorf("mounting %q: the pattern is taken", pattern)
+	}
+	h.mounts[pattern] = m
+	if err := h.remux(); err != nil {
+		delete(h.mounts, pattern)
+		return nil, errors.Join(fmt.Errorf("mounting %q: %w", pattern, err), h.remux())
+	}
+	return sync.OnceFunc(func() {
+		h.mu.Lock()
+		delete(h.mounts, pattern)
+		_ = h.remux() // fewer patterns can not collide
+		h.mu.Unlock()
+		m.busy.Wait()
+	}), nil
+}
+
+// remux makes the multiplexer anew, for patterns can not be taken out of one.
+func (h *Hub) remux() (err error) {
+	defer func() {
+		if r := recover(); r != nil { // ServeMux has no other way to refuse
+			err = fmt.Errorf("%v", r)
+		}
+	}()
+	mux := http.NewServeMux()
+	for pattern, m := range h.mounts {
+		mux.Handle(pattern, m.handler)
+	}
+	h.mux = mux
+	return nil
+}
+
+// ServeHTTP is the gateway.
+func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.mu.RLock()
+	handler, pattern := h.mux.Handler(r)
+	mux, m := h.mux, h.mounts[pattern]
+	if m != nil {
+		m.busy.Add(1)
+	}
+	h.mu.RUnlock()
+	if m == nil {
+		handler.ServeHTTP(w, r)
+		return
+	}
+	defer m.busy.Done()
+	mux.ServeHTTP(w, r) // not the handler itself: the multiplexer sets the request's path values
+}
