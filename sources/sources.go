@@ -29,9 +29,10 @@ type Hub struct {
 	// of kind TooLarge or Refused means that it never will.
 	Accept func(context.Context, executor.Request) error
 
-	// Mount serves h on the gateway at a pattern of net/http.ServeMux without method, such as "/hooks/" or
-	// "api.example.test/", until unmount is called; unmount waits for requests under way. It is an error if
-	// the pattern is taken.
+	// Mount serves h on the gateway until unmount is called; unmount waits for requests under way. The
+	// pattern is an escaped path, which covers all below it if it ends in a slash ("/hooks/" does not cover
+	// "/hooks"), with or without a host in front: "api.example.test/". A host wins over none, then the longest
+	// path. h sees the path as the client wrote it. It is an error if the pattern is taken.
 	Mount func(pattern string, h http.Handler) (unmount func(), err error)
 
 	// Function finds another function of the file, for authorizers.

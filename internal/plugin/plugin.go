@@ -23,9 +23,13 @@ type Deps struct {
 	Metrics prometheus.Registerer // shared by all components; create vectors once, labelled by name
 	Clock   clock.Clock
 	Dir     string // folder of the file; relative paths of a configuration start here
-	Data    string // folder for caches that may be deleted while the hub is down
+	Data    string // folder of the component's own, for what must outlive the process; made by who needs it
 	Region  string // AWS region of ARNs and documents, e.g. "us-east-1"
 	Account string // AWS account of ARNs and documents, twelve digits
+
+	// Check says that the file is only being checked: open looks, but starts and writes nothing, since another
+	// hub may be running on the same file. What it returns is closed at once.
+	Check bool
 
 	// Output takes what user code writes to its log: one or more whole lines a Write, safe for concurrent use.
 	Output io.Writer
