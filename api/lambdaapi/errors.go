@@ -68,14 +68,14 @@ func tooLarge(size int64, invocationType string, limit int) *apiError {
 
 // badJSON says where a payload stops being JSON, after AWS's own beginning.
 func badJSON(payload []byte) *apiError {
-	problem, at := "Unexpected end-of-input", len(payload)
-	if i := invalidUTF8(payload); i >= 0 {
-		problem, at = fmt.Sprintf("Invalid UTF-8 start byte 0x%02x", payload[i]), i+1
-	}
 	var raw json.RawMessage
 	var syntax *json.SyntaxError
-	if err := json.Unmarshal(payload, &raw); errors.As(err, &syntax) && int(syntax.Offset) < at {
+	problem, at := "", len(payload)+1
+	if err := json.Unmarshal(payload, &raw); errors.As(err, &syntax) {
 		problem, at = syntax.Error(), int(syntax.Offset)
+	}
+	if i := invalidUTF8(payload); i >= 0 && i < at {
+		problem, at = fmt.Sprintf("Invalid UTF-8 start byte 0x%02x", payload[i]), i+1
 	}
 	before := payload[:at]
 	line := 1 + strings.Count(string(before), "\n")
