@@ -142,7 +142,7 @@ func (s *schedule) plan(m *mark) (due time.Time, dropped int) {
 		if !ok || s.planned(run).After(now) {
 			return time.Time{}, dropped
 		}
-		age := now.Sub(s.planned(run))
+		age := now.Sub(run.Add(s.config.FlexibleTimeWindow)) // anywhere in the window is on time
 		drop := false
 		switch {
 		case age > s.config.MaximumEventAge:
