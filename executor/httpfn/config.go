@@ -1,0 +1,205 @@
+package httpfn
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/millrace/millrace/executor"
+	"github.com/millrace/millrace/internal/plugin"
+	"github.com/millrace/millrace/internal/sign"
+)
+
+// Config is a function behind an HTTP endpoint.
+type Config struct {
+	// URL is where each document is sent: an absolute http:// or https:// address without user name and
+	// fragment. Redirects are not followed.
+	URL string `yaml:"url"`
+
+	// Socket is the path of a Unix socket to connect to in place of the host and port of url, which then
+	// only make the Host header. Relative paths start at the folder of the file.
+	Socket string `yaml:"socket"`
+
+	// Method is the method of the request: POST, PUT or PATCH.
+	Method string `yaml:"method"`
+
+	// Headers are added to every request, for example Authorization. Headers that describe the message or the
+	// invocation can not be set.
+	Headers map[string]plugin.Secret `yaml:"headers"`
+
+	// Timeout is how long one request may take, from 1s to 15m; then the invocation has failed with
+	// Sandbox.Timedout.
+	Timeout time.Duration `yaml:"timeout"`
+
+	// CloudEvents adds the headers of CloudEvents 1.0 in binary mode: ce-specversion, ce-id (the request id),
+	// ce-source (the function's ARN), ce-type (millrace.invocation) and ce-time.
+	CloudEvents bool `yaml:"cloudEvents"`
+
+	// Signing proves to the endpoint that a request comes from this hub.
+	Signing Signing `yaml:"signing"`
+
+	// TLS says whom to trust and who we are on https.
+	TLS TLS `yaml:"tls"`
+
+	// Concurrency limits how many invocations run at once.
+	Concurrency Concurrency `yaml:"concurrency"`
+}
+
+// Signing is the signature of requests by the Standard Webhooks specification.
+type Signing struct {
+	// Secrets sign every request, in the headers webhook-id (the request id), webhook-timestamp (Unix seconds)
+	// and webhook-signature; none means no signature. Each is "whsec_" and the base64 of a key, or a text of
+	// at least 16 bytes. Give the new and the old one while receivers change over.
+	Secrets []plugin.Secret `yaml:"secrets"`
+}
+
+// TLS is the set-up of https.
+type TLS struct {
+	// CA is a file of PEM certificates to trust in place of the system's.
+	CA string `yaml:"ca"`
+
+	// Certificate is a file with the PEM certificate that identifies the hub, if the endpoint asks for one.
+	Certificate string `yaml:"certificate"`
+
+	// Key is the file with the PEM private key of certificate.
+	Key string `yaml:"key"`
+
+	// ServerName is the name that the endpoint's certificate must be for; empty is the host of url.
+	ServerName string `yaml:"serverName"`
+
+	// Insecure accepts any certificate, and so anybody in between. For tests only.
+	Insecure bool `yaml:"insecure"`
+}
+
+// Concurrency is a share of the account's concurrency.
+type Concurrency struct {
+	// Reserved is how many invocations may run at once, set aside from the account's concurrency; 0 refuses
+	// all and -1 shares what is left with the other functions.
+	Reserved int `yaml:"reserved"`
+}
+
+// Defaults is the configuration of a function that sets only its url.
+func Defaults() Config {
+	return Config{
+		Method:      http.MethodPost,
+		Timeout:     3 * time.Second,
+		Concurrency: Concurrency{Reserved: executor.Unreserved},
+	}
+}
+
+// Settings are those that every runtime has.
+func (c *Config) Settings() executor.Settings {
+	return executor.Settings{Timeout: c.Timeout, Reserved: c.Concurrency.Reserved}
+}
+
+// Validate checks what can be checked without the endpoint.
+func (c *Config) Validate() error {
+	var errs []error
+	bad := func(path, format string, args ...any) { errs = append(errs, plugin.Invalid(path, format, args...)) }
+
+	u, err := url.Parse(c.URL)
+	switch {
+	case c.URL == "":
+		bad("url", "is missing; write where the documents go, such as http://localhost:8080/events")
+	case err != nil:
+		bad("url", "is not a URL")
+	case u.Scheme != "http" && u.Scheme != "https":
+		bad("url", "must begin with http:// or https://")
+	case u.Host == "":
+		bad("url", "has no host")
+	case u.User != nil:
+		bad("url", "must not hold a user name or password; set headers: {Authorization: ...}")
+	case u.Fragment != "":
+		bad("url", "must not have a fragment (#%s)", u.Fragment)
+	}
+	if !slices.Contains([]string{http.MethodPost, http.MethodPut, http.MethodPatch}, c.Method) {
+		bad("method", "%q is not POST, PUT or PATCH", c.Method)
+	}
+	for name, value := range c.Headers {
+		path := "headers." + name
+		switch {
+		case !httpguts.ValidHeaderFieldName(name):
+			bad(path, "is not a header name")
+		case !httpguts.ValidHeaderFieldValue(string(value)):
+			bad(path, "has a value with a line break or another control character")
+		case reserved(name):
+			bad(path, "is set by the hub; remove it")
+		}
+	}
+	if c.Timeout < time.Second || c.Timeout > executor.MaxTimeout {
+		bad("timeout", "%s is outside 1s to %s", c.Timeout, executor.MaxTimeout)
+	}
+	for i, s := range c.Signing.Secrets {
+		if err := sign.Check(s); err != nil {
+			bad(fmt.Sprintf("signing.secrets[%d]", i), "%v", err)
+		}
+	}
+	if (c.TLS.Certificate == "") != (c.TLS.Key == "") {
+		bad("tls", "certificate and key go together; set both")
+	}
+	if c.TLS.Insecure && c.TLS.CA != "" {
+		bad("tls.insecure", "would make ca useless; remove one of them")
+	}
+	if u != nil && u.Scheme == "http" && c.TLS != (TLS{}) {
+		bad("tls", "has no effect on an http:// url; write https:// or remove it")
+	}
+	if c.Concurrency.Reserved < executor.Unreserved {
+		bad("concurrency.reserved", "%d is not a number of invocations; -1 is no reservation", c.Concurrency.Reserved)
+	}
+	return errors.Join(errs...)
+}
+
+// reserved reports whether the hub itself sets a header, or the connection does.
+func reserved(name string) bool {
+	name = strings.ToLower(name)
+	for _, prefix := range []string{"lambda-runtime-", "webhook-", "ce-", "millrace-"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	switch name {
+	case "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "keep-alive", "expect",
+		"idempotency-key", "traceparent", "x-amzn-trace-id", "x-amz-client-context":
+		return true
+	}
+	return false
+}
+
+func (t *TLS) load(dir string) (*tls.Config, error) {
+	c := &tls.Config{ServerName: t.ServerName, InsecureSkipVerify: t.Insecure} //nolint:gosec // only if the file asks for it
+	if t.CA != "" {
+		pem, err := os.ReadFile(resolve(dir, t.CA))
+		if err != nil {
+			return nil, fmt.Errorf("reading tls.ca: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("reading tls.ca: %s holds no PEM certificate", t.CA)
+		}
+	}
+	if t.Certificate != "" {
+		pair, err := tls.LoadX509KeyPair(resolve(dir, t.Certificate), resolve(dir, t.Key))
+		if err != nil {
+			return nil, fmt.Errorf("reading tls.certificate and tls.key: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
+
+func resolve(dir, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
+}
