@@ -481,6 +481,9 @@ var (
 )
 
 func (d *decoder) rest(c *Config) {
+	if c.Data == "" {
+		d.report("data", "data: want a folder, have nothing")
+	}
 	if !regionForm.MatchString(c.AWS.Region) {
 		d.report("aws.region", "region: %q is not a region; write one such as us-east-1", clip(c.AWS.Region))
 	}

@@ -32,6 +32,10 @@ type Config struct {
 	// Store keeps the accepted events and the ledger.
 	Store Store `yaml:"store"`
 
+	// Data is the folder, relative to that of this file, of what components keep across restarts: compiled
+	// modules, places in a source.
+	Data string `yaml:"data"`
+
 	// Listen holds the addresses that the hub serves.
 	Listen Listen `yaml:"listen"`
 
@@ -213,6 +217,7 @@ type Shutdown struct {
 func Defaults() Config {
 	return Config{
 		Store:       Store{Kind: "local"},
+		Data:        "./data",
 		Listen:      Listen{Gateway: "127.0.0.1:8080", AWS: "127.0.0.1:4566", Admin: "127.0.0.1:9000"},
 		AWS:         AWS{Region: "us-east-1", Account: "000000000000"},
 		Concurrency: 1000,
@@ -279,10 +284,11 @@ func load(name, abs string, data []byte, kinds Kinds) (*Config, error) {
 	l.file(root, name, abs, data, nil)
 
 	c := Defaults()
+	c.Dir = filepath.Dir(abs)
 	d := &decoder{loader: l, kinds: kinds, root: root, visits: map[*node]bool{}, bad: map[string]bool{}}
 	d.value(root, reflect.ValueOf(&c).Elem(), "", 0)
 	d.file(&c)
-	c.Dir = filepath.Dir(abs)
+	c.Data = c.Path(c.Data)
 	c.Files = l.files()
 	c.positions = map[string]Position{}
 	for _, family := range root.entries {
@@ -296,6 +302,14 @@ func load(name, abs string, data []byte, kinds Kinds) (*Config, error) {
 		return nil, err
 	}
 	return &c, nil
+}
+
+// Path is the absolute path of name, which is relative to the folder of the file.
+func (c *Config) Path(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(c.Dir, name)
 }
 
 // Where is the place in the files of a named section, such as "functions", "thumbnail". It is the zero
