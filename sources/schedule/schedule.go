@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
-	"net/url"
 	"path/filepath"
 	"strings"
 	"time"
@@ -63,7 +62,7 @@ func open(_ context.Context, c Config, d plugin.Deps) (sources.Source, error) {
 	}
 	return &schedule{
 		config: c, table: table, deps: d,
-		file: filepath.Join(d.Data, "schedule", url.PathEscape(d.Name)+".json"),
+		file: filepath.Join(d.Data, "schedule.json"),
 		key:  strings.Join([]string{c.Expression, c.Timezone, c.StartDate, c.Form}, "|"),
 		runs: plugin.Register(d.Metrics, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "millrace_schedule_runs_total",

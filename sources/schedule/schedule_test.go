@@ -273,7 +273,7 @@ func TestACrashRepeatsARunAndNeverSkipsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, func(c *schedule.Config) { c.Expression, c.Missed = "rate(1 hour)", "all" })
 		want(t, b.upFor(90*time.Minute), "01 01:00")
-		file := filepath.Join(b.dir, "schedule", "nightly.json")
+		file := filepath.Join(b.dir, "schedule.json")
 		old, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -424,7 +424,7 @@ func TestAJumpOfTheClockDelaysARunByAMinuteAtMost(t *testing.T) {
 func TestABrokenMarkIsAnErrorThatSaysHowToMend(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, func(c *schedule.Config) { c.Expression = "rate(1 hour)" })
-	file := filepath.Join(b.dir, "schedule", "nightly.json")
+	file := filepath.Join(b.dir, "schedule.json")
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		t.Fatal(err)
 	}

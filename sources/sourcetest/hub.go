@@ -3,11 +3,12 @@ package sourcetest
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -24,8 +25,7 @@ type Hub struct {
 	script    Script
 	calls     []Call
 	functions map[string]executor.Function
-	mounts    map[string]*mount
-	mux       *http.ServeMux
+	mounts    map[string]*mount // by pattern
 }
 
 // Call is one request that a source handed to the hub. Its payload is a copy.
@@ -40,13 +40,13 @@ type Script func(context.Context, Call) (executor.Response, error)
 
 type mount struct {
 	handler http.Handler
-	busy    sync.WaitGroup // requests under way; Add only under mu
+	busy    sync.WaitGroup // requests under way; Add only under mu, while the pattern is there
 }
 
 // NewHub starts a hub, with a gateway on a loopback port, that lives as long as the test. It answers every
 // call at once, an Invoke with the JSON text null.
 func NewHub(t testing.TB) *Hub {
-	h := &Hub{functions: map[string]executor.Function{}, mounts: map[string]*mount{}, mux: http.NewServeMux()}
+	h := &Hub{functions: map[string]executor.Function{}, mounts: map[string]*mount{}}
 	h.server = httptest.NewServer(h)
 	t.Cleanup(h.server.Close)
 	return h
@@ -137,52 +137,59 @@ func (h *Hub) function(name string) (executor.Function, error) {
 func (h *Hub) mount(pattern string, handler http.Handler) (func(), error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	m := &mount{handler: handler}
+	if !strings.Contains(pattern, "/") || strings.ContainsAny(pattern, " {}") {
+		return nil, fmt.Errorf("mounting %q: a pattern is a path, or a host and a path", pattern)
+	}
 	if h.mounts[pattern] != nil {
 		return nil, fmt.Errorf("mounting %q: the pattern is taken", pattern)
 	}
+	m := &mount{handler: handler}
 	h.mounts[pattern] = m
-	if err := h.remux(); err != nil {
-		delete(h.mounts, pattern)
-		return nil, errors.Join(fmt.Errorf("mounting %q: %w", pattern, err), h.remux())
-	}
 	return sync.OnceFunc(func() {
 		h.mu.Lock()
 		delete(h.mounts, pattern)
-		_ = h.remux() // fewer patterns can not collide
 		h.mu.Unlock()
 		m.busy.Wait()
 	}), nil
 }
 
-// remux makes the multiplexer anew, for patterns can not be taken out of one.
-func (h *Hub) remux() (err error) {
-	defer func() {
-		if r := recover(); r != nil { // ServeMux has no other way to refuse
-			err = fmt.Errorf("%v", r)
-		}
-	}()
-	mux := http.NewServeMux()
-	for pattern, m := range h.mounts {
-		mux.Handle(pattern, m.handler)
+// enter finds the handler of a request and counts the request as under way. A host of its own wins over any
+// host, then the longest path wins.
+func (h *Hub) enter(r *http.Request) *mount {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = r.Host
 	}
-	h.mux = mux
+	for _, prefix := range []string{strings.ToLower(host), ""} {
+		var found *mount
+		longest := 0
+		for pattern, m := range h.mounts {
+			path, ok := strings.CutPrefix(pattern, prefix)
+			if !ok || path[0] != '/' || len(path) < longest {
+				continue
+			}
+			asked := r.URL.EscapedPath()
+			if asked == path || strings.HasSuffix(path, "/") && strings.HasPrefix(asked, path) {
+				found, longest = m, len(path)
+			}
+		}
+		if found != nil {
+			found.busy.Add(1)
+			return found
+		}
+	}
 	return nil
 }
 
 // ServeHTTP is the gateway.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h.mu.RLock()
-	handler, pattern := h.mux.Handler(r)
-	mux, m := h.mux, h.mounts[pattern]
-	if m != nil {
-		m.busy.Add(1)
-	}
-	h.mu.RUnlock()
+	m := h.enter(r)
 	if m == nil {
-		handler.ServeHTTP(w, r)
+		http.NotFound(w, r)
 		return
 	}
 	defer m.busy.Done()
-	mux.ServeHTTP(w, r) // not the handler itself: the multiplexer sets the request's path values
+	m.handler.ServeHTTP(w, r)
 }
