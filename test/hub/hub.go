@@ -1,0 +1,152 @@
+// Package hub runs the built program for tests and benchmarks.
+package hub
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Hub is one running program.
+type Hub struct {
+	Gateway, AWS, Admin string        // URLs
+	Started             time.Duration // from the start of the process until it was ready
+	cmd                 *exec.Cmd
+	log                 *log
+	done                chan struct{}
+	err                 error
+}
+
+// Start runs `binary serve` on a file in dir whose text is yaml, and returns once the hub is ready. Addresses
+// that yaml does not set are free ports of the loopback address.
+func Start(binary, dir, yaml string, env ...string) (*Hub, error) {
+	if !strings.Contains(yaml, "\nlisten:") {
+		yaml += "\nlisten: {gateway: \"127.0.0.1:0\", aws: \"127.0.0.1:0\", admin: \"127.0.0.1:0\"}\n"
+	}
+	file := filepath.Join(dir, "millrace.yaml")
+	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
+		return nil, err
+	}
+	return StartFile(binary, file, env...)
+}
+
+// StartFile is Start with a file that is there.
+func StartFile(binary, file string, env ...string) (*Hub, error) {
+	h := &Hub{log: &log{ready: make(chan struct{})}, done: make(chan struct{})}
+	h.cmd = exec.Command(binary, "serve", file)
+	h.cmd.Env = append(os.Environ(), env...)
+	h.cmd.Stderr = h.log
+	began := time.Now()
+	if err := h.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		h.err = h.cmd.Wait()
+		close(h.done)
+	}()
+	select {
+	case <-h.log.ready:
+		h.Started = time.Since(began)
+	case <-h.done:
+		return nil, fmt.Errorf("%w: the hub ended before it was ready:\n%s", errors.Join(h.err, ErrEnded), h.log.String())
+	case <-time.After(time.Minute):
+		h.Kill()
+		return nil, fmt.Errorf("the hub is not ready after a minute:\n%s", h.log.String())
+	}
+	h.Gateway, h.AWS, h.Admin = h.log.address("gateway"), h.log.address("aws"), h.log.address("admin")
+	return h, nil
+}
+
+// ErrEnded says that the hub ended by itself.
+var ErrEnded = errors.New("ended")
+
+// PID is the hub's process.
+func (h *Hub) PID() int { return h.cmd.Process.Pid }
+
+// Signal sends the hub a signal.
+func (h *Hub) Signal(s os.Signal) error { return h.cmd.Process.Signal(s) }
+
+// Stop asks the hub to stop and waits until it has.
+func (h *Hub) Stop() error {
+	if err := h.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	select {
+	case <-h.done:
+		return h.err
+	case <-time.After(time.Minute):
+		h.Kill()
+		return fmt.Errorf("the hub did not stop within a minute:\n%s", h.log.String())
+	}
+}
+
+// Kill ends the hub at once, as a power cut would.
+func (h *Hub) Kill() {
+	h.cmd.Process.Kill()
+	<-h.done
+}
+
+// Log is all that the hub has written to standard error.
+func (h *Hub) Log() string { return h.log.String() }
+
+// log gathers the hub's standard error.
+type log struct {
+	mu    sync.Mutex
+	buf   bytes.Buffer
+	ready chan struct{}
+	is    bool
+}
+
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.buf.Write(p)
+	if !l.is && bytes.Contains(l.buf.Bytes(), []byte("millrace is ready.")) {
+		l.is = true
+		close(l.ready)
+	}
+	return len(p), nil
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// address finds a line such as "  gateway  http://127.0.0.1:8080".
+func (l *log) address(name string) string {
+	s := bufio.NewScanner(strings.NewReader(l.String()))
+	for s.Scan() {
+		if f := strings.Fields(s.Text()); len(f) == 2 && f[0] == name && strings.HasPrefix(f[1], "http") {
+			return f[1]
+		}
+	}
+	return ""
+}
+
+// Build builds the program in dir and returns its path.
+func Build(dir string, flags ...string) (string, error) {
+	binary := filepath.Join(dir, "millrace")
+	return binary, Go(append(append([]string{"build"}, flags...), "-o", binary, "github.com/millrace/millrace/cmd/millrace")...)
+}
+
+// Go runs the go command.
+func Go(args ...string) error {
+	cmd := exec.Command("go", args...)
+	cmd.Stdout, cmd.Stderr = io.Discard, &bytes.Buffer{}
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, cmd.Stderr)
+	}
+	return nil
+}
