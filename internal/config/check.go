@@ -68,8 +68,8 @@ func (d *decoder) kind(n *node, key, kind, path string, kinds map[string]func() 
 	return nil
 }
 
-// close asks the configuration of a component, once it is filled in, whether it makes sense.
-func (d *decoder) close(n *node, v reflect.Value, path string) {
+// finish asks the configuration of a component, once it is filled in, whether it makes sense.
+func (d *decoder) finish(n *node, v reflect.Value, path string) {
 	var with any
 	switch x := v.Addr().Interface().(type) {
 	case *Function:
@@ -231,9 +231,15 @@ func (d *decoder) names(family string, names []string) {
 
 // function checks that the function called name exists.
 func (d *decoder) function(c *Config, path, name string) {
-	if _, ok := c.Functions[name]; !ok && !d.partial && !d.bad["functions"] {
+	if d.lacks(c, name) {
 		d.report(path, "%s", unknown("function", name, slices.Collect(maps.Keys(c.Functions))))
 	}
+}
+
+// lacks says whether there is no function called name, as far as the files could be read.
+func (d *decoder) lacks(c *Config, name string) bool {
+	_, ok := c.Functions[name]
+	return !ok && !d.partial && !d.bad["functions"]
 }
 
 // caller is the configuration of a component that calls functions by name.
@@ -242,7 +248,7 @@ type caller interface{ Functions() []string }
 func (d *decoder) calls(c *Config, path string, with any) {
 	if w, ok := with.(caller); ok {
 		for _, name := range w.Functions() {
-			if name != "" { // a missing name is the kind's to report
+			if name != "" && d.lacks(c, name) { // that a name is missing is the kind's to report
 				d.function(c, d.mention(path+".with", name), name)
 			}
 		}
@@ -332,6 +338,7 @@ func (d *decoder) patterns(c *Config) {
 		pos              Position
 	}
 	var mounts []mount
+	mux := http.NewServeMux()
 	for _, e := range find(d.root, "triggers").entries {
 		name, t := e.key, c.Triggers[e.key]
 		m, ok := t.With.(mounter)
@@ -339,18 +346,18 @@ func (d *decoder) patterns(c *Config) {
 			continue
 		}
 		for _, p := range m.Patterns() {
+			if mounted(mux, p) {
+				mounts = append(mounts, mount{p, name, e.pos})
+				continue
+			}
 			at := d.mention("triggers."+name+".with", p)
-			if !compatible(p) {
+			i := slices.IndexFunc(mounts, func(o mount) bool { return !mounted(http.NewServeMux(), o.pattern, p) })
+			if !mounted(http.NewServeMux(), p) || i < 0 {
 				d.report(at, "%q is not a path pattern; write one such as /hooks/ or api.example.test/", p)
 				continue
 			}
-			i := slices.IndexFunc(mounts, func(o mount) bool { return !compatible(o.pattern, p) })
-			if i >= 0 {
-				o := mounts[i]
-				d.report(at, "%q is taken by %q of trigger %q at %s", p, o.pattern, o.trigger, o.pos)
-				continue
-			}
-			mounts = append(mounts, mount{p, name, e.pos})
+			o := mounts[i]
+			d.report(at, "%q is taken by %q of trigger %q at %s", p, o.pattern, o.trigger, o.pos)
 		}
 	}
 }
@@ -364,10 +371,9 @@ func (d *decoder) isBad(path string) bool {
 	return false
 }
 
-// compatible says whether a mux can hold the patterns beside one another.
-func compatible(patterns ...string) (ok bool) {
+// mounted says whether mux can hold the patterns beside those that it has, and adds them.
+func mounted(mux *http.ServeMux, patterns ...string) (ok bool) {
 	defer func() { ok = recover() == nil }() // ServeMux has no other way to say no
-	mux := http.NewServeMux()
 	for _, p := range patterns {
 		mux.Handle(p, http.NotFoundHandler())
 	}

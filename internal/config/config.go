@@ -32,8 +32,8 @@ type Config struct {
 	// Store keeps the accepted events and the ledger.
 	Store Store `yaml:"store"`
 
-	// Data is the folder, relative to that of this file, of what components keep across restarts: compiled
-	// modules, places in a source.
+	// Data is the folder of what must outlive the process, such as compiled modules and the places that sources
+	// have come to. A relative path starts at the folder of this file.
 	Data string `yaml:"data"`
 
 	// Listen holds the addresses that the hub serves.

@@ -378,3 +378,16 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestAFileOfManyTriggersIsReadAtOnce(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	b.WriteString("functions: {f: {runtime: empty}}\ntriggers:\n")
+	for i := range 10_000 {
+		fmt.Fprintf(&b, "  t%d: {kind: web, with: {path: /t/%d, authorizer: f}, function: f}\n", i, i)
+	}
+	c, err := config.Parse("many.yaml", []byte(b.String()), kinds())
+	if err != nil || len(c.Triggers) != 10_000 {
+		t.Fatal(err)
+	}
+}

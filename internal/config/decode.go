@@ -98,7 +98,12 @@ func (d *decoder) value(n *node, v reflect.Value, path string, depth int) {
 func (d *decoder) fields(n *node, v reflect.Value, path string, depth int) {
 	opened := d.open(n, v, path)
 	fields := map[string]reflect.Value{}
-	complete := Fields(v, func(name string, f reflect.Value) { fields[name] = f })
+	complete := eachField(v, func(name string, f reflect.Value) {
+		if _, ok := fields[name]; ok {
+			panic(fmt.Sprintf("config: %s has two fields %s", path, name)) // a fault of the program
+		}
+		fields[name] = f
+	})
 	for _, e := range n.entries {
 		at := join(path, e.key)
 		f, ok := fields[e.key]
@@ -113,7 +118,7 @@ func (d *decoder) fields(n *node, v reflect.Value, path string, depth int) {
 			}
 			msg := unknown("field", e.key, known)
 			if with, ok := fields["with"]; ok && opened && with.Kind() == reflect.Interface {
-				Fields(with.Elem().Elem(), func(name string, _ reflect.Value) {
+				eachField(with.Elem().Elem(), func(name string, _ reflect.Value) {
 					if name == e.key {
 						msg = fmt.Sprintf("unknown field %q; it belongs under with:", e.key)
 					}
@@ -123,30 +128,23 @@ func (d *decoder) fields(n *node, v reflect.Value, path string, depth int) {
 			d.problems.add(e.pos, "%s", msg)
 		}
 	}
-	d.close(n, v, path)
+	d.finish(n, v, path)
 }
 
-// Fields calls f with the name and value of each field that the file may set in v, a struct, in the order of
-// their declaration; inlined structs count as v's own. It is false if v inlines a nil interface, whose fields
-// are not known.
-func Fields(v reflect.Value, f func(name string, field reflect.Value)) bool {
+// eachField calls f with the name and value of each field that the file may set in v, a struct; inlined structs
+// count as v's own. It is false if v inlines a nil interface, whose fields are not known.
+func eachField(v reflect.Value, f func(name string, field reflect.Value)) bool {
 	complete := true
 	for field, value := range v.Fields() {
 		name, opts, _ := strings.Cut(field.Tag.Get("yaml"), ",")
 		switch {
 		case name == "-" || !field.IsExported() && !field.Anonymous:
+		case opts == "inline" && value.Kind() == reflect.Interface && value.IsNil():
+			complete = false
+		case opts == "inline" && value.Kind() == reflect.Interface:
+			complete = eachField(value.Elem().Elem(), f) && complete
 		case opts == "inline":
-			if value.Kind() == reflect.Interface {
-				value = value.Elem()
-			}
-			if value.Kind() == reflect.Pointer {
-				value = value.Elem()
-			}
-			if !value.IsValid() {
-				complete = false
-				continue
-			}
-			complete = Fields(value, f) && complete
+			complete = eachField(value, f) && complete
 		case name != "":
 			f(name, value)
 		}
@@ -193,7 +191,7 @@ func (d *decoder) list(n *node, v reflect.Value, path string, depth int) {
 	}
 	if n.kind != list {
 		hint := ""
-		if n.kind == scalar && !n.secret {
+		if k := t.Elem().Kind(); n.kind == scalar && !n.secret && k != reflect.Struct && k != reflect.Map {
 			hint = fmt.Sprintf("; write [%s]", clip(n.text))
 		}
 		d.problem(n, path, "want a list, have %s%s", n.what(), hint)
