@@ -131,7 +131,7 @@ func (w *watcher) step(ctx context.Context) bool {
 		w.rescan = now.Add(w.config.RescanInterval)
 	}
 	w.dispatch(ctx, now)
-	w.setTimer(now)
+	w.setTimer()
 	var events chan fsnotify.Event
 	var errs chan error
 	if w.notify != nil {
@@ -153,14 +153,14 @@ func (w *watcher) step(ctx context.Context) bool {
 }
 
 // setTimer makes the timer go off when the next thing is due.
-func (w *watcher) setTimer(now time.Time) {
+func (w *watcher) setTimer() {
 	next := w.rescan
 	if w.root != nil && len(w.queue) > 0 && w.jobs < maxJobs && w.queue[0].due.Before(next) {
 		next = w.queue[0].due
 	}
 	if !next.Equal(w.wakeAt) {
 		w.wakeAt = next
-		w.timer.Reset(max(0, next.Sub(now)))
+		w.timer.Reset(max(0, next.Sub(w.deps.Clock.Now())))
 	}
 }
 
