@@ -55,6 +55,7 @@ type Entry struct {
 	Finished   time.Time  `json:"finished,omitzero"`   // once it is over
 	Size       int        `json:"size"`                // bytes of the payload
 	HasPayload bool       `json:"hasPayload"`          // false once retention has dropped it
+	Redacted   bool       `json:"redacted,omitempty"`  // something of the payload was replaced, so it can not be redriven
 	Response   []byte     `json:"-"`                   // last answer of the function, if kept
 	Deliveries []Delivery `json:"deliveries,omitempty"`
 }
@@ -72,11 +73,18 @@ type Attempt struct {
 // Delivery is what became of the record for one destination.
 type Delivery struct {
 	Destination string    `json:"destination"` // name
-	State       string    `json:"state"`       // "pending", "delivered" or "undelivered"
+	State       string    `json:"state"`       // DeliveryPending, DeliveryDone or DeliveryGivenUp
 	Tries       int       `json:"tries"`
 	Last        time.Time `json:"last,omitzero"`
 	Error       string    `json:"error,omitempty"`
 }
+
+// States of a delivery.
+const (
+	DeliveryPending = "pending"
+	DeliveryDone    = "delivered"
+	DeliveryGivenUp = "undelivered"
+)
 
 // Query selects entries.
 type Query struct {
@@ -85,7 +93,7 @@ type Query struct {
 	ID       string    // exactly this one
 	Since    time.Time // accepted at or after
 	Until    time.Time // accepted before
-	Limit    int       // at most so many; 0 means 100
+	Limit    int       // at most so many; 0 means 100 for List, and all for Redrive and Purge
 	After    string    // cursor that List returned
 }
 
@@ -97,8 +105,9 @@ type Ledger interface {
 	// Get returns one entry with its payload and response, or ErrNotFound.
 	Get(ctx context.Context, id string) (Entry, error)
 
-	// Redrive queues failed events again, as new: first attempt, full age. It skips those whose payload is
-	// gone, and returns how many were queued. The change is durable on return.
+	// Redrive queues failed events again, as new: first attempt, full age, the same ID. It skips those whose
+	// payload is gone or redacted and those whose function is gone, and returns how many were queued. The
+	// change is durable on return.
 	Redrive(ctx context.Context, q Query) (int, error)
 
 	// Purge discards failed events for good, and returns how many. Its entries stay as Discarded.
@@ -118,6 +127,12 @@ type Stat struct {
 	Queued    int       `json:"queued"`
 	Running   int       `json:"running"`
 	Oldest    time.Time `json:"oldest,omitzero"` // acceptance of the oldest event that is queued or running
+}
+
+// Unaccounted is how many accepted events are in no state. It is 0 at any moment, or the hub has lost sight of
+// events.
+func (s Stat) Unaccounted() int {
+	return int(s.Accepted-s.Succeeded-s.Failed-s.Discarded) - s.Queued - s.Running
 }
 
 // ErrNotFound says that the ledger has no such event: it never had, or retention has dropped it.

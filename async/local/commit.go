@@ -1,0 +1,209 @@
+package local
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// group is what becomes durable with one write to disk. Whoever needs it on disk and finds nobody writing
+// writes it, for everybody who has joined; what is recorded meanwhile joins the next group. What need not be
+// on disk at once travels with the group, or is written without waiting for the disk after a moment.
+type group struct {
+	batch   *pebble.Batch
+	changed []*function
+	sync    bool          // it must be on disk
+	urgent  bool          // somebody waits for it
+	done    chan struct{} // closed once it is written
+	err     error         // valid then
+}
+
+const (
+	groupSize   = 128 << 10             // bytes that a group has room for at first
+	laterAfter  = 10 * time.Millisecond // how long what need not be on disk waits for company
+	laterSize   = 1 << 20               // bytes at which it waits no longer
+	groupAtMost = 8 << 20               // bytes at which recording waits for the disk
+)
+
+// group returns the group that takes what is recorded now. The caller holds s.mu.
+func (s *Store) group() *group {
+	if s.next == nil {
+		s.next = &group{batch: s.db.NewBatchWithSize(groupSize), done: make(chan struct{})}
+	}
+	return s.next
+}
+
+// touch notes that a function's counts have changed.
+func (g *group) touch(f *function) {
+	if !f.changed {
+		f.changed = true
+		g.changed = append(g.changed, f)
+	}
+}
+
+func (g *group) check(err error) {
+	if g.err == nil {
+		g.err = err
+	}
+}
+
+// syncLocked returns once g, the next group, is on disk. The caller holds s.mu, which is released.
+func (s *Store) syncLocked(g *group) error {
+	g.sync = true
+	return s.nowLocked(g)
+}
+
+// nowLocked returns once g, the next group, is written. The caller holds s.mu, which is released.
+func (s *Store) nowLocked(g *group) error {
+	g.urgent = true
+	if s.writing {
+		s.mu.Unlock()
+	} else {
+		s.commit()
+	}
+	<-g.done
+	return g.err
+}
+
+// laterLocked lets g, the next group, be written by and by. The caller holds s.mu, which is released.
+func (s *Store) laterLocked(g *group) error {
+	n := g.batch.Len()
+	switch {
+	case n > groupAtMost:
+		return s.nowLocked(g)
+	case n > laterSize && !s.writing:
+		s.commit()
+	default:
+		g.urgent = g.urgent || n > laterSize
+		s.arm()
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+// arm sees to it that the next group is written even if nobody else comes. The caller holds s.mu.
+func (s *Store) arm() {
+	if s.armed || s.writing {
+		return // write arms it
+	}
+	s.armed = true
+	if s.timer != nil {
+		s.timer.Reset(laterAfter)
+		return
+	}
+	s.timer = s.clock.AfterFunc(laterAfter, func() {
+		s.mu.Lock()
+		s.armed = false
+		switch {
+		case s.next == nil:
+			s.mu.Unlock()
+		case s.writing:
+			s.next.urgent = true
+			s.mu.Unlock()
+		default:
+			s.commit()
+		}
+	})
+}
+
+// settle writes what has been recorded, without waiting for the disk, so that reads see it.
+func (s *Store) settle() error {
+	s.mu.Lock()
+	switch {
+	case s.closed:
+		s.mu.Unlock()
+		return errClosed
+	case s.next != nil:
+		return s.nowLocked(s.next)
+	case s.current != nil:
+		c := s.current
+		s.mu.Unlock()
+		<-c.done
+		return c.err
+	}
+	s.mu.Unlock()
+	return nil
+}
+
+// commit writes the next group, and leaves those that are urgent by then to a goroutine. The caller holds
+// s.mu, which is released, and knows that nobody else is writing.
+func (s *Store) commit() {
+	s.writing = true
+	if s.write() {
+		go func() {
+			more := true
+			for more {
+				s.mu.Lock()
+				more = s.write()
+			}
+		}()
+	}
+}
+
+// write writes the next group and reports whether the one after it is urgent; if so, s.writing stays set. The
+// caller holds s.mu, which is released.
+func (s *Store) write() (more bool) {
+	g := s.next
+	s.next, s.current = nil, g
+	s.seal(g)
+	s.mu.Unlock()
+
+	mode := pebble.NoSync
+	if g.sync {
+		mode = pebble.Sync
+	}
+	if g.err == nil {
+		if err := g.batch.Commit(mode); err != nil {
+			g.err = fmt.Errorf("writing the store: %w", err)
+		}
+	}
+	g.batch.Close() //nolint:errcheck // it only gives memory back
+	if g.sync {
+		s.look()
+	}
+	close(g.done)
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.current = nil
+	if s.next != nil && s.next.urgent {
+		return true
+	}
+	s.writing = false
+	if s.next != nil {
+		s.arm()
+	}
+	return false
+}
+
+// seal adds the counts, as they are after everything in the group. The caller holds s.mu.
+func (s *Store) seal(g *group) {
+	var buf [64]byte
+	for _, f := range g.changed {
+		f.changed = false
+		if !f.named {
+			f.named = true
+			g.check(g.batch.Set(numberKey(keyFunction, f.number), []byte(f.name), nil))
+		}
+		g.check(g.batch.Set(numberKey(keyCounts, f.number), appendCounts(buf[:0], &f.counts), nil))
+	}
+	v := binary.AppendUvarint(binary.AppendUvarint(buf[:0], s.seq), uint64(s.kept))
+	g.check(g.batch.Set([]byte{keyTotals}, v, nil))
+}
+
+// change records what f puts into a group, and returns once it is on disk if sync is set.
+func (s *Store) change(sync bool, f func(*group)) error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return errClosed
+	}
+	g := s.group()
+	f(g)
+	if sync {
+		return s.syncLocked(g)
+	}
+	return s.laterLocked(g)
+}
