@@ -20,6 +20,7 @@ const (
 	AnswerRESTAPI                         // REST API with proxy integration
 	AnswerALB                             // load balancer, single-valued headers
 	AnswerALBMulti                        // load balancer, multi-valued headers
+	AnswerPrelude                         // head of a streamed answer of a function URL, which has no body
 )
 
 // HTTPAnswer is an HTTP response that a function asked for. One may be used again and again.
@@ -92,8 +93,8 @@ func split(doc []byte, f AnswerFormat) (m members, err error) {
 	}
 	s.i++
 	if s.take('}') {
-		if direct {
-			return members{bare: true}, nil
+		if direct || f == AnswerPrelude {
+			return members{bare: direct}, nil
 		}
 		return m, malformed("it is an empty object")
 	}
@@ -158,7 +159,7 @@ func (s *scanner) broken(direct bool) error {
 
 func (a *HTTPAnswer) status(text []byte, f AnswerFormat) error {
 	if text == nil {
-		if f != AnswerRESTAPI {
+		if f != AnswerRESTAPI && f != AnswerPrelude {
 			return malformed("statusCode is missing")
 		}
 		a.Status = 200
@@ -185,7 +186,7 @@ func (a *HTTPAnswer) status(text []byte, f AnswerFormat) error {
 func (a *HTTPAnswer) headers(m *members, f AnswerFormat) error {
 	single, multi := m.headers, m.multi
 	switch f {
-	case AnswerHTTPAPI, AnswerFunctionURL, AnswerALB:
+	case AnswerHTTPAPI, AnswerFunctionURL, AnswerALB, AnswerPrelude:
 		multi = nil
 	case AnswerALBMulti:
 		single = nil
@@ -205,7 +206,7 @@ func (a *HTTPAnswer) headers(m *members, f AnswerFormat) error {
 			return err
 		}
 	}
-	if m.cookies != nil && (f == AnswerHTTPAPI || f == AnswerFunctionURL) {
+	if m.cookies != nil && (f == AnswerHTTPAPI || f == AnswerFunctionURL || f == AnswerPrelude) {
 		if err := a.list(m.cookies, "cookies", "Set-Cookie"); err != nil {
 			return err
 		}
@@ -219,7 +220,7 @@ func (a *HTTPAnswer) headers(m *members, f AnswerFormat) error {
 	switch f {
 	case AnswerHTTPAPI, AnswerHTTPAPIv1:
 		kind = "text/plain; charset=utf-8"
-	case AnswerALB, AnswerALBMulti:
+	case AnswerALB, AnswerALBMulti, AnswerPrelude:
 		kind = "application/octet-stream"
 	case AnswerFunctionURL, AnswerRESTAPI:
 	}

@@ -228,6 +228,9 @@ func TestAnswerRules(t *testing.T) {
 		{"nothing is an empty body", v2, ``, `200 Content-Type:application/json ""`},
 		{"escapes of a body", url, `{"statusCode":200,"body":"a\n\u00e9\ud83d\ude0a\ud83d\"\\"}`, `200 Content-Type:application/json "a\né😊�\"\\"`},
 		{"isBase64Encoded must be a boolean", v2, `{"statusCode":200,"isBase64Encoded":1}`, bad},
+		{"a prelude may be empty", event.AnswerPrelude, `{}`, `200 Content-Type:application/octet-stream ""`},
+		{"a prelude has status, headers and cookies", event.AnswerPrelude, `{"statusCode":404,"headers":{"content-type":"text/html"},"cookies":["a=b"]}`, `404 content-type:text/html Set-Cookie:a=b ""`},
+		{"a prelude is an object", event.AnswerPrelude, `"x"`, bad},
 		{"deep nesting ends", rest, `{"body":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}`, bad},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -260,7 +263,7 @@ func FuzzHTTPAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		before := string(doc)
 		var a event.HTTPAnswer
-		for format := event.AnswerHTTPAPI; format <= event.AnswerALBMulti; format++ {
+		for format := event.AnswerHTTPAPI; format <= event.AnswerPrelude; format++ {
 			err := a.Read(doc, format)
 			if err != nil {
 				if !errors.Is(err, event.ErrMalformed) {

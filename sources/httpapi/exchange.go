@@ -1,0 +1,688 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/textproto"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/millrace/millrace/event"
+	"github.com/millrace/millrace/executor"
+	"github.com/millrace/millrace/internal/plugin"
+	"github.com/millrace/millrace/sources"
+)
+
+// door is what the handlers of all front doors share.
+type door struct {
+	plugin.Deps
+	mount  Mount
+	prefix string
+	hub    sources.Hub
+	format event.AnswerFormat
+	style  style
+
+	maxHeaders int                   // bytes of request line and headers; 0 is no limit but the server's
+	maxAnswer  int                   // bytes of the function's answer; 0 is no limit but Lambda's
+	requests   [6]prometheus.Counter // by the hundreds of the status
+	pool       sync.Pool             // *exchange
+}
+
+// style is how a door words what the function did not answer itself.
+type style interface {
+	// fail answers with an error of the door's own.
+	fail(x *exchange, f fault)
+	// decorate adds the headers that the door adds to every response, before the status is written.
+	decorate(x *exchange, h http.Header)
+}
+
+// fault is a reason for which a door answers in the function's place.
+type fault uint8
+
+const (
+	badRequest fault = iota
+	bodyTimeout
+	tooLarge
+	headersTooLarge
+	upgradeRefused
+	noRoute
+	unauthorized
+	forbidden
+	explicitlyForbidden
+	throttled
+	functionFailed
+	malformedAnswer
+	unavailable
+	internal
+	timedOut
+	authorizerFailed
+)
+
+func newDoor(d plugin.Deps, m Mount, hub sources.Hub, format event.AnswerFormat, s style) *door {
+	v := plugin.Register(d.Metrics, prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "millrace_http_requests_total", Help: "Requests that an HTTP front door answered, by class of status.",
+	}, []string{"trigger", "status"}))
+	h := &door{Deps: d, mount: m, prefix: m.prefix(), hub: hub, format: format, style: s}
+	for i, class := range []string{"1xx", "2xx", "3xx", "4xx", "5xx"} {
+		h.requests[i+1] = v.WithLabelValues(d.Name, class)
+	}
+	h.pool.New = func() any { return &exchange{door: h} }
+	return h
+}
+
+// exchange is one request and its answer. It is used again for other requests, but only once nobody can
+// touch the old one any more.
+type exchange struct {
+	*door
+	w http.ResponseWriter
+	r *http.Request
+
+	id          string
+	traceID     string
+	traceParent string
+	path        string // below the door's prefix, escaped
+
+	req     event.HTTPRequest
+	answer  event.HTTPAnswer
+	body    []byte
+	doc     []byte
+	headers []event.Field
+	query   []event.Field
+	params  []event.Field
+	values  []string // backing of the response's headers
+	cors    *cors    // of the API, if it has any
+
+	mu       sync.Mutex // held by who answers
+	answered bool
+	turn     uint64 // number of the request that this exchange serves
+	status   int
+}
+
+const keepBuffer = 1 << 20 // bytes; a larger buffer goes to the garbage collector
+
+func (d *door) begin(w http.ResponseWriter, r *http.Request) *exchange {
+	x := d.pool.Get().(*exchange)
+	x.w, x.r = w, r
+	x.id = uuid.NewString()
+	x.traceParent = first(r.Header, "Traceparent")
+	x.traceID = first(r.Header, "X-Amzn-Trace-Id")
+	now := d.Clock.Now()
+	if x.traceID == "" {
+		x.traceID = newTraceID(x.traceParent, now)
+	}
+	host, port := splitHost(r.Host)
+	x.req = event.HTTPRequest{
+		Method: r.Method, RawQuery: r.URL.RawQuery, Protocol: r.Proto, SourceIP: sourceIP(r.RemoteAddr),
+		UserAgent: first(r.Header, "User-Agent"), AccountID: d.Account, DomainName: host, DomainPrefix: label(host),
+		RequestID: x.id, Time: now,
+	}
+	x.path = x.below()
+	x.collect(port)
+	x.split()
+	return x
+}
+
+// end gives x back. The lock is for the door's timer, which may be on its way to x.
+func (d *door) end(x *exchange) {
+	if c := x.status / 100; c > 0 && c < len(d.requests) {
+		d.requests[c].Inc()
+	}
+	x.mu.Lock()
+	x.turn++
+	x.w, x.r, x.answered, x.status, x.cors = nil, nil, false, 0, nil
+	x.id, x.traceID, x.traceParent, x.path = "", "", "", ""
+	x.req = event.HTTPRequest{}
+	clear(x.headers)
+	clear(x.query)
+	clear(x.params)
+	clear(x.values)
+	x.headers, x.query, x.params, x.values = x.headers[:0], x.query[:0], x.params[:0], x.values[:0]
+	large := max(cap(x.body), cap(x.doc)) > keepBuffer
+	x.mu.Unlock()
+	if !large {
+		d.pool.Put(x)
+	}
+}
+
+func first(h http.Header, name string) string {
+	if v := h[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// below is the escaped path without the prefix at which the door is mounted.
+func (x *exchange) below() string {
+	path := x.r.URL.EscapedPath()
+	if !strings.HasPrefix(path, "/") {
+		return "/"
+	}
+	if x.prefix == "" {
+		return path
+	}
+	rest, ok := strings.CutPrefix(path, x.prefix)
+	if !ok { // the client spelled the prefix with escapes
+		u := *x.r.URL
+		u.Path, u.RawPath = strings.TrimPrefix(u.Path, x.prefix), ""
+		rest = u.EscapedPath()
+	}
+	if rest == "" {
+		return "/"
+	}
+	return rest
+}
+
+// hopByHop tells whether a header, in its canonical form, is about this connection only (RFC 9110, 7.6.1).
+func hopByHop(name string) bool {
+	switch name {
+	case "Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
+		return true
+	}
+	return false
+}
+
+// collect gathers the headers, with those that a gateway adds, sorted by name.
+func (x *exchange) collect(port string) {
+	hs := x.headers[:0]
+	for name, values := range x.r.Header {
+		switch {
+		case hopByHop(name):
+			if name != "Connection" || x.format < event.AnswerALB {
+				continue
+			}
+		case name == "X-Forwarded-For" || name == "X-Forwarded-Port" || name == "X-Forwarded-Proto" || name == "X-Amzn-Trace-Id":
+			continue
+		case name == "Content-Length" && x.format == event.AnswerRESTAPI:
+			continue
+		}
+		for _, v := range values {
+			hs = append(hs, event.Field{Name: name, Value: v})
+		}
+	}
+	proto := "http"
+	if x.r.TLS != nil {
+		proto = "https"
+	}
+	if port == "" {
+		port = "80"
+		if x.r.TLS != nil {
+			port = "443"
+		}
+	}
+	forwarded := x.req.SourceIP
+	if before := x.r.Header["X-Forwarded-For"]; len(before) > 0 {
+		forwarded = strings.Join(before, ", ") + ", " + forwarded
+	}
+	hs = append(hs,
+		event.Field{Name: "Host", Value: x.r.Host},
+		event.Field{Name: "X-Amzn-Trace-Id", Value: x.traceID},
+		event.Field{Name: "X-Forwarded-For", Value: forwarded},
+		event.Field{Name: "X-Forwarded-Port", Value: port},
+		event.Field{Name: "X-Forwarded-Proto", Value: proto})
+	slices.SortStableFunc(hs, byName)
+	x.headers = hs
+	x.req.Headers = hs
+}
+
+func byName(a, b event.Field) int { return strings.Compare(a.Name, b.Name) }
+
+// split takes the query apart. A load balancer hands it on undecoded.
+func (x *exchange) split() {
+	q := x.query[:0]
+	for rest := x.req.RawQuery; rest != ""; {
+		var pair string
+		pair, rest, _ = strings.Cut(rest, "&")
+		if pair == "" {
+			continue
+		}
+		name, value, _ := strings.Cut(pair, "=")
+		if x.format < event.AnswerALB {
+			name, value = unescape(name, true), unescape(value, true)
+		}
+		q = append(q, event.Field{Name: name, Value: value})
+	}
+	slices.SortStableFunc(q, byName)
+	x.query = q
+	x.req.Query = q
+}
+
+// unescape decodes %XX, and + to a blank if form is set. What is no valid escape stays as it is.
+func unescape(s string, form bool) string {
+	if strings.IndexByte(s, '%') < 0 && (!form || strings.IndexByte(s, '+') < 0) {
+		return s
+	}
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '+' && form:
+			b = append(b, ' ')
+		case c == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]):
+			b = append(b, unhex(s[i+1])<<4|unhex(s[i+2]))
+			i += 2
+		default:
+			b = append(b, c)
+		}
+	}
+	return string(b)
+}
+
+func isHex(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'f' }
+
+func unhex(c byte) byte {
+	if c <= '9' {
+		return c - '0'
+	}
+	return c | 0x20 - 'a' + 10
+}
+
+// unescapePath decodes a path, unless what comes out is no UTF-8 and would not survive in JSON.
+func unescapePath(s string) string {
+	if d := unescape(s, false); utf8.ValidString(d) {
+		return d
+	}
+	return s
+}
+
+// sourceIP is the address without port, brackets and zone.
+func sourceIP(addr string) string {
+	if i := strings.LastIndexByte(addr, ':'); i >= 0 {
+		addr = addr[:i]
+	}
+	addr = strings.TrimSuffix(strings.TrimPrefix(addr, "["), "]")
+	addr, _, _ = strings.Cut(addr, "%")
+	return addr
+}
+
+// splitHost splits a Host header into host and port, which may be empty.
+func splitHost(host string) (name, port string) {
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.IndexByte(host[i:], ']') < 0 {
+		return host[:i], host[i+1:]
+	}
+	return host, ""
+}
+
+// label is the first label of a host name; an address has none and stays whole.
+func label(host string) string {
+	if n := len(host); n == 0 || host[0] == '[' || '0' <= host[n-1] && host[n-1] <= '9' {
+		return host
+	}
+	l, _, _ := strings.Cut(host, ".")
+	return l
+}
+
+// newTraceID makes an X-Amzn-Trace-Id, of the trace of a W3C traceparent if there is one.
+func newTraceID(parent string, now time.Time) string {
+	// version(2)-trace(32)-span(16)-flags(2)
+	if len(parent) == 55 && parent[2] == '-' && parent[35] == '-' && parent[52] == '-' && lowerHex(parent[3:35]) && lowerHex(parent[36:52]) && lowerHex(parent[53:]) {
+		return "Root=1-" + parent[3:11] + "-" + parent[11:35] + ";Parent=" + parent[36:52] + ";Sampled=" + string('0'+unhex(parent[54])&1)
+	}
+	var b [43]byte
+	id := append(b[:0], "Root=1-"...)
+	var raw [16]byte
+	t := uint32(now.Unix())
+	raw[0], raw[1], raw[2], raw[3] = byte(t>>24), byte(t>>16), byte(t>>8), byte(t)
+	r1, r2 := rand.Uint64(), rand.Uint32()
+	for i := range 8 {
+		raw[4+i] = byte(r1 >> (8 * i))
+	}
+	for i := range 4 {
+		raw[12+i] = byte(r2 >> (8 * i))
+	}
+	id = hex.AppendEncode(id, raw[:4])
+	id = append(id, '-')
+	id = hex.AppendEncode(id, raw[4:])
+	return string(id)
+}
+
+func lowerHex(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !isHex(c) || c >= 'A' && c <= 'F' {
+			return false
+		}
+	}
+	return true
+}
+
+// admit refuses what no door takes: too many headers, and a change of protocol. It reports whether the
+// request may go on.
+func (x *exchange) admit() bool {
+	if up := first(x.r.Header, "Upgrade"); up != "" && strings.EqualFold(up, "websocket") {
+		x.fail(upgradeRefused)
+		return false
+	}
+	if x.maxHeaders > 0 {
+		n := len(x.r.Method) + len(x.r.RequestURI) + len(x.r.Proto) + 2
+		for name, values := range x.r.Header {
+			for _, v := range values {
+				n += len(name) + len(v) + 4
+			}
+		}
+		if n > x.maxHeaders {
+			x.fail(headersTooLarge)
+			return false
+		}
+	}
+	return true
+}
+
+// read takes the body. It reports false, and has answered, if the body is too large, late or broken off.
+func (x *exchange) read() bool {
+	x.body = x.body[:0]
+	limit := int(x.mount.MaximumBody)
+	length := x.r.ContentLength
+	if length == 0 || x.r.Body == nil || x.r.Body == http.NoBody {
+		return true
+	}
+	if length > int64(limit) {
+		x.refuseBody(tooLarge)
+		return false
+	}
+	defer x.within(http.NewResponseController(x.w).SetReadDeadline)()
+	want := limit + 1
+	if length > 0 {
+		want = int(length)
+	}
+	// The buffer grows with what has come, not with what was announced.
+	for len(x.body) < want {
+		if len(x.body) == cap(x.body) {
+			x.body = slices.Grow(x.body, min(want-len(x.body), max(4096, len(x.body))))
+		}
+		n, err := x.r.Body.Read(x.body[len(x.body):min(cap(x.body), want)])
+		x.body = x.body[:len(x.body)+n]
+		if err == io.EOF && (length < 0 || len(x.body) == want) {
+			break
+		}
+		if err != nil {
+			f := badRequest
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				f = bodyTimeout
+			}
+			x.refuseBody(f)
+			return false
+		}
+	}
+	if len(x.body) > limit {
+		x.refuseBody(tooLarge)
+		return false
+	}
+	x.req.Body = x.body
+	return true
+}
+
+// within gives the client ClientTimeout for reading or writing, until lift is called: set is the connection's
+// SetReadDeadline or SetWriteDeadline. The deadline itself is only ever in the past or lifted, because the time
+// is that of the hub's clock.
+func (x *exchange) within(set func(time.Time) error) (lift func()) {
+	var mu sync.Mutex
+	lifted := false
+	timer := x.Clock.AfterFunc(x.mount.ClientTimeout, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !lifted { // otherwise it would hit the next request on the connection
+			_ = set(time.Unix(1, 0)) // a recorder in a test has no deadline
+		}
+	})
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		lifted = true
+		if !timer.Stop() {
+			_ = set(time.Time{}) // as above
+		}
+	}
+}
+
+// refuseBody answers without having read the body to its end: the connection is of no further use.
+func (x *exchange) refuseBody(f fault) {
+	x.w.Header().Set("Connection", "close")
+	x.fail(f)
+}
+
+// textBody tells whether AWS passes a body of this type on as text. Load balancers document the list
+// (https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html#receive-event-from-load-balancer);
+// HTTP APIs and function URLs behave alike. What is no UTF-8 can only be base64.
+func (x *exchange) textBody() bool {
+	if first(x.r.Header, "Content-Encoding") != "" {
+		return false
+	}
+	kind, _, _ := strings.Cut(first(x.r.Header, "Content-Type"), ";")
+	kind = strings.TrimSpace(kind)
+	ok := len(kind) > 5 && strings.EqualFold(kind[:5], "text/")
+	for _, k := range []string{"application/json", "application/javascript", "application/xml"} {
+		ok = ok || strings.EqualFold(kind, k)
+	}
+	return ok && utf8.Valid(x.body)
+}
+
+// claim takes the right to answer; whoever gets it holds x.mu until release.
+func (x *exchange) claim() bool {
+	x.mu.Lock()
+	if x.answered {
+		x.mu.Unlock()
+		return false
+	}
+	x.answered = true
+	return true
+}
+
+// fail answers with an error of the door, if nobody has answered.
+func (x *exchange) fail(f fault) {
+	if x.claim() {
+		defer x.mu.Unlock()
+		x.style.fail(x, f)
+	}
+}
+
+// respond writes a whole response of the door's own. The caller has claimed x.
+func (x *exchange) respond(status int, contentType, body string) {
+	h := x.w.Header()
+	h["Content-Type"] = []string{contentType}
+	if h["Content-Length"] == nil {
+		h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	}
+	x.head(status)
+	_, _ = io.WriteString(x.w, body) // a client that has gone needs no answer
+}
+
+// head writes status and headers. The caller has claimed x.
+func (x *exchange) head(status int) {
+	h := x.w.Header()
+	x.style.decorate(x, h)
+	if x.cors != nil {
+		x.cors.apply(x.r, h)
+	}
+	x.status = status
+	x.w.WriteHeader(status)
+}
+
+// invoke runs the function, or queues the event, and answers.
+func (x *exchange) invoke() {
+	req := executor.Request{ID: x.id, Payload: x.doc, TraceID: x.traceID, TraceParent: x.traceParent}
+	// The function runs to its end even if the client goes away, as on AWS.
+	ctx := context.WithoutCancel(x.r.Context())
+	if x.mount.InvocationType == asEvent {
+		if err := x.hub.Accept(ctx, req); err != nil {
+			x.refuse(err, true)
+			return
+		}
+		if x.claim() {
+			defer x.mu.Unlock()
+			x.w.Header()["Content-Length"] = []string{"0"}
+			x.head(http.StatusAccepted)
+		}
+		return
+	}
+	var out *stream
+	if u, ok := x.style.(*functionURL); ok && u.stream {
+		out = &stream{x: x}
+		req.Stream = out.begin
+	}
+	resp, err := x.await(ctx, req)
+	switch {
+	case err != nil:
+		if out != nil && out.broken(x) {
+			panic(http.ErrAbortHandler)
+		}
+		x.refuse(err, false)
+	case resp.Streamed && out != nil:
+		out.end(resp.Failure != nil)
+	case resp.Failure != nil:
+		x.fail(functionFailed)
+	default:
+		if x.maxAnswer > 0 && len(resp.Payload) > x.maxAnswer {
+			x.malformed(fmt.Errorf("the answer has %d bytes, over the limit of %d", len(resp.Payload), x.maxAnswer))
+			return
+		}
+		if err := x.answer.Read(resp.Payload, x.format); err != nil {
+			x.malformed(err)
+			return
+		}
+		if h, ok := x.style.(*restAPI); ok && h.decodes(x) {
+			if err := x.answer.Decode(); err != nil {
+				x.malformed(err)
+				return
+			}
+		}
+		x.write()
+	}
+}
+
+// await invokes the function; if that takes longer than the door waits, the door answers meanwhile.
+func (x *exchange) await(ctx context.Context, req executor.Request) (executor.Response, error) {
+	turn := x.turn
+	timer := x.Clock.AfterFunc(x.mount.Timeout, func() {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		if x.turn != turn || x.answered { // this exchange may serve another request by now
+			return
+		}
+		x.answered = true
+		x.w.Header().Set("Connection", "close") // it is busy until the function ends
+		x.style.fail(x, timedOut)
+		_ = http.NewResponseController(x.w).Flush()
+	})
+	defer timer.Stop()
+	return x.hub.Invoke(ctx, req)
+}
+
+func (x *exchange) malformed(err error) {
+	x.Log.Warn("function's answer refused", "error", err, "request", x.id)
+	x.fail(malformedAnswer)
+}
+
+// refuse answers for a function that gave no answer, or an event that was not accepted.
+func (x *exchange) refuse(err error, accepting bool) {
+	f, retry := internal, time.Duration(0)
+	var e *executor.Error
+	if errors.As(err, &e) {
+		retry = e.RetryAfter
+		switch e.Kind {
+		case executor.Throttled:
+			f = throttled
+		case executor.TooLarge:
+			f = tooLarge
+		case executor.Unready, executor.Canceled, executor.Closed:
+			f = unavailable
+		case executor.Refused:
+			f = functionFailed
+		case executor.Internal:
+		}
+	} else if accepting {
+		f = unavailable // the store could not take it; it may later
+	}
+	if f == internal || f == unavailable || f == functionFailed {
+		x.Log.Warn("no answer for a request", "error", err, "request", x.id)
+	}
+	if f == throttled || f == unavailable {
+		seconds := max(1, int((retry+time.Second-1)/time.Second))
+		if x.claim() {
+			defer x.mu.Unlock()
+			x.w.Header()["Retry-After"] = []string{strconv.Itoa(seconds)}
+			x.style.fail(x, f)
+		}
+		return
+	}
+	x.fail(f)
+}
+
+// write sends the function's answer.
+func (x *exchange) write() {
+	if !x.claim() {
+		return
+	}
+	defer x.mu.Unlock()
+	a := &x.answer
+	x.setHeaders()
+	bodiless := a.Status == http.StatusNoContent || a.Status == http.StatusNotModified
+	const buffered = 2048 // the server itself counts what fits its buffer
+	if !bodiless && (len(a.Body) > buffered || x.r.Method == http.MethodHead) {
+		x.set("Content-Length", strconv.Itoa(len(a.Body)))
+	}
+	x.head(a.Status)
+	if bodiless {
+		return
+	}
+	if len(a.Body) > buffered {
+		defer x.within(http.NewResponseController(x.w).SetWriteDeadline)()
+	}
+	_, _ = x.w.Write(a.Body) // a client that has gone needs no answer
+}
+
+// setHeaders moves the answer's headers into the response.
+func (x *exchange) setHeaders() {
+	rest := x.format == event.AnswerRESTAPI
+	h := x.w.Header()
+	for _, f := range x.answer.Headers {
+		name := textproto.CanonicalMIMEHeaderKey(f.Name)
+		switch {
+		case rest && remapped(name):
+			name = "x-amzn-Remapped-" + name
+		case hopByHop(name) || name == "Content-Length":
+			continue
+		case rest && name != "Content-Type" && name != "Set-Cookie":
+			name = f.Name // a REST API keeps the function's spelling
+		}
+		if old := h[name]; old != nil {
+			if name != "Content-Type" {
+				h[name] = append(old, f.Value)
+			}
+			continue
+		}
+		x.set(name, f.Value)
+	}
+}
+
+// set sets one header without an allocation of its own.
+func (x *exchange) set(name, value string) {
+	n := len(x.values)
+	x.values = append(x.values, value)
+	x.w.Header()[name] = x.values[n : n+1 : n+1]
+}
+
+// remapped tells whether a REST API renames a header of the function's
+// (https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html).
+func remapped(name string) bool {
+	switch name {
+	case "Authorization", "Connection", "Content-Length", "Content-Md5", "Date", "Host", "Server", "Www-Authenticate":
+		return true
+	}
+	return false
+}
+
+// message is the JSON body of an error.
+func message(text string) string {
+	return fmt.Sprintf(`{"message":%s}`, event.AppendString(nil, text))
+}
