@@ -29,8 +29,9 @@ type Function interface {
 	// the Function, not by ctx.
 	Invoke(ctx context.Context, req Request) (Response, error)
 
-	// Close lets running invocations end until ctx is done, then stops them, and frees everything that the
-	// function held. Invoke after Close is an Error of kind Closed. Close may be called twice.
+	// Close lets running invocations end until ctx is done, then stops them with an Error of kind Canceled, and
+	// frees everything that the function held. Invoke after Close is an Error of kind Closed. Close may be
+	// called twice.
 	Close(ctx context.Context) error
 }
 

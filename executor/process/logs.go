@@ -1,0 +1,405 @@
+package process
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/millrace/millrace/event"
+	"github.com/millrace/millrace/executor"
+	"github.com/millrace/millrace/internal/clock"
+)
+
+const (
+	maxLine    = 256 << 10   // bytes of one log line; a longer one is cut into several
+	maxPending = 1 << 20     // bytes of log that wait to be written
+	maxStall   = time.Second // how long a full log holds up a function that prints
+)
+
+// output writes log lines of all environments of a function to the hub's log, in a goroutine of its own: a
+// slow or stuck log slows a function that prints down, but never stops it, nor the hub.
+type output struct {
+	w     io.Writer
+	clock clock.Clock
+
+	mu      sync.Mutex
+	buf     []byte
+	dropped int
+	closed  bool
+	wake    chan struct{} // something to write, or closed
+	room    chan struct{} // closed and replaced when buf has been taken
+	done    chan struct{}
+}
+
+func newOutput(w io.Writer, c clock.Clock) *output {
+	if w == nil || w == io.Discard {
+		return nil
+	}
+	o := &output{w: w, clock: c, wake: make(chan struct{}, 1), room: make(chan struct{}), done: make(chan struct{})}
+	go o.run()
+	return o
+}
+
+func (o *output) run() {
+	defer close(o.done)
+	var buf []byte
+	for range o.wake {
+		for {
+			o.mu.Lock()
+			buf, o.buf = o.buf, buf[:0]
+			if o.dropped > 0 {
+				buf = fmt.Appendf(buf, "[millrace: %d lines of log dropped, the log does not keep up]\n", o.dropped)
+				o.dropped = 0
+			}
+			closed := o.closed
+			close(o.room)
+			o.room = make(chan struct{})
+			o.mu.Unlock()
+			if len(buf) == 0 {
+				if closed {
+					return
+				}
+				break
+			}
+			// A log that can not be written is not a reason to stop the function.
+			_, _ = o.w.Write(buf)
+			if cap(buf) > 2*maxPending {
+				buf = nil
+			}
+		}
+	}
+}
+
+// write takes whole lines. It does not block.
+func (o *output) write(lines []byte) {
+	if o == nil || len(lines) == 0 {
+		return
+	}
+	o.mu.Lock()
+	if o.closed || len(o.buf) > maxPending {
+		o.dropped += bytes.Count(lines, []byte{'\n'})
+	} else {
+		o.buf = append(o.buf, lines...)
+	}
+	o.mu.Unlock()
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// wait blocks while the log is full, for a second at most.
+func (o *output) wait(stop <-chan struct{}) {
+	if o == nil {
+		return
+	}
+	o.mu.Lock()
+	full, room := len(o.buf) > maxPending/2, o.room
+	o.mu.Unlock()
+	if !full {
+		return
+	}
+	enough := make(chan struct{})
+	t := o.clock.AfterFunc(maxStall, func() { close(enough) })
+	defer t.Stop()
+	select {
+	case <-room:
+	case <-enough:
+	case <-stop:
+	}
+}
+
+// close writes what is left, waiting for it until stop is closed.
+func (o *output) close(stop <-chan struct{}) {
+	if o == nil {
+		return
+	}
+	o.mu.Lock()
+	o.closed = true
+	o.mu.Unlock()
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+	select {
+	case <-o.done:
+	case <-stop:
+	}
+}
+
+// journal is the log of one environment: what its process prints, and the lines of the platform around each
+// invocation. What has been printed before an answer was posted belongs to that invocation.
+type journal struct {
+	out   *output
+	clock clock.Clock
+	json  bool
+	stop  chan struct{} // closed when nobody waits for more
+
+	mu      sync.Mutex
+	pipe    *os.File
+	raw     syscall.RawConn
+	buf     []byte
+	partial []byte // a line whose end has not been seen
+	tail    []byte // last lines of the invocation
+	fresh   bool   // no invocation has ended yet: the tail begins with the start-up
+	scratch []byte
+}
+
+func newJournal(out *output, c clock.Clock, json bool) *journal {
+	return &journal{out: out, clock: c, json: json, stop: make(chan struct{}), fresh: true}
+}
+
+// open makes the file that the process must get as stdout and stderr.
+func (j *journal) open() (*os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	raw, err := r.SyscallConn()
+	if err != nil {
+		r.Close()
+		w.Close()
+		return nil, err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	// Reading happens under the mutex, from two goroutines, so that a byte is never between the two.
+	j.pipe, j.raw, j.buf = r, raw, make([]byte, 16<<10)
+	return w, nil
+}
+
+// follow copies what the process prints until the pipe is closed.
+func (j *journal) follow() {
+	for {
+		j.out.wait(j.stop)
+		end := false
+		err := j.raw.Read(func(fd uintptr) bool {
+			j.mu.Lock()
+			defer j.mu.Unlock()
+			n, again := j.read(fd)
+			end = n == 0 && !again
+			return !again
+		})
+		if err != nil || end {
+			return
+		}
+	}
+}
+
+// read takes one buffer from the pipe; j.mu is held. again means that there is nothing yet.
+func (j *journal) read(fd uintptr) (n int, again bool) {
+	for {
+		n, err := unix.Read(int(fd), j.buf)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.EAGAIN):
+			return 0, true
+		case err != nil || n <= 0:
+			return 0, false
+		}
+		j.take(j.buf[:n])
+		return n, false
+	}
+}
+
+// drain takes what the process has printed so far; j.mu is held. A process that never stops printing does
+// not keep it.
+func (j *journal) drain() {
+	if j.raw == nil {
+		return
+	}
+	_ = j.raw.Control(func(fd uintptr) { // an error means that the pipe is closed, and so drained
+		for range 64 {
+			if n, _ := j.read(fd); n < len(j.buf) {
+				return
+			}
+		}
+	})
+}
+
+func (j *journal) take(b []byte) {
+	end := bytes.LastIndexByte(b, '\n') + 1
+	if end > 0 {
+		if len(j.partial) > 0 {
+			j.partial = append(j.partial, b[:end]...)
+			j.add(j.partial)
+			j.partial = j.partial[:0]
+		} else {
+			j.add(b[:end])
+		}
+	}
+	j.partial = append(j.partial, b[end:]...)
+	if len(j.partial) >= maxLine {
+		j.flush()
+	}
+}
+
+// flush ends a line that its writer has not ended.
+func (j *journal) flush() {
+	if len(j.partial) > 0 {
+		j.add(append(j.partial, '\n'))
+		j.partial = j.partial[:0]
+	}
+}
+
+func (j *journal) add(lines []byte) {
+	j.out.write(lines)
+	if len(lines) >= executor.LogTail {
+		j.tail = append(j.tail[:0], lines[len(lines)-executor.LogTail:]...)
+		return
+	}
+	if len(j.tail)+len(lines) > 4*executor.LogTail {
+		j.tail = append(j.tail[:0], j.tail[len(j.tail)-executor.LogTail:]...)
+	}
+	j.tail = append(j.tail, lines...)
+}
+
+// start opens an invocation's part of the log. alone is false if others are running in the environment.
+func (j *journal) start(id string, alone bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.drain()
+	if alone && !j.fresh {
+		j.tail = j.tail[:0]
+	}
+	b := j.scratch[:0]
+	if j.json {
+		b = append(b, `{"time":`...)
+		b = event.AppendTime(b, j.clock.Now())
+		b = append(b, `,"type":"platform.start","record":{"requestId":`...)
+		b = event.AppendString(b, id)
+		b = append(b, `,"version":"$LATEST"}}`+"\n"...)
+	} else {
+		b = append(b, "START RequestId: "...)
+		b = append(b, id...)
+		b = append(b, " Version: $LATEST\n"...)
+	}
+	j.scratch = b
+	j.add(b)
+}
+
+// report is what the platform says of an invocation that has ended.
+type report struct {
+	id       string
+	trace    string
+	duration time.Duration
+	init     time.Duration
+	memory   int64 // bytes that it may have
+	peak     int64 // bytes that it had
+	status   string
+	kind     string // error type
+}
+
+// end closes an invocation's part of the log, and returns its tail if asked to.
+func (j *journal) end(r report, tail bool) []byte {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.drain()
+	j.flush()
+	j.fresh = false
+	if j.out == nil && !tail {
+		return nil
+	}
+	b := j.scratch[:0]
+	if j.json {
+		b = r.json(b, j.clock.Now())
+	} else {
+		b = r.text(b)
+	}
+	j.scratch = b
+	j.add(b)
+	if !tail {
+		return nil
+	}
+	return bytes.Clone(j.tail[max(0, len(j.tail)-executor.LogTail):])
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// billed rounds up to a millisecond.
+func billed(d time.Duration) int64 { return int64((d + time.Millisecond - 1) / time.Millisecond) }
+
+// text is REPORT as CloudWatch has it: fields with a tab after each.
+func (r report) text(b []byte) []byte {
+	b = fmt.Appendf(b, "END RequestId: %s\nREPORT RequestId: %[1]s\tDuration: %.2f ms\tBilled Duration: %d ms\tMemory Size: %d MB\tMax Memory Used: %d MB\t",
+		r.id, ms(r.duration), billed(r.duration+r.init), r.memory>>20, r.peak>>20)
+	if r.init > 0 {
+		b = fmt.Appendf(b, "Init Duration: %.2f ms\t", ms(r.init))
+	}
+	if r.status != "success" {
+		b = append(b, "Status: "+r.status...)
+		if r.status == "error" {
+			b = append(b, "\tError Type: "+r.kind...)
+		}
+	}
+	b = append(b, '\n')
+	if root, parent, ok := sampled(r.trace); ok {
+		b = append(b, "XRAY TraceId: "+root+"\tSegmentId: "+parent+"\tSampled: true\t\n"...)
+	}
+	return b
+}
+
+func (r report) json(b []byte, now time.Time) []byte {
+	b = append(b, `{"time":`...)
+	b = event.AppendTime(b, now)
+	b = append(b, `,"type":"platform.report","record":{"requestId":`...)
+	b = event.AppendString(b, r.id)
+	b = fmt.Appendf(b, `,"metrics":{"durationMs":%.3f,"billedDurationMs":%d,"memorySizeMB":%d,"maxMemoryUsedMB":%d`,
+		ms(r.duration), billed(r.duration+r.init), r.memory>>20, r.peak>>20)
+	if r.init > 0 {
+		b = fmt.Appendf(b, `,"initDurationMs":%.3f`, ms(r.init))
+	}
+	b = append(b, `},"status":"`+r.status+`"`...)
+	if r.status == "error" {
+		b = append(b, `,"errorType":`...)
+		b = event.AppendString(b, r.kind)
+	}
+	return append(b, "}}\n"...)
+}
+
+// sampled reads an X-Ray trace header.
+func sampled(header string) (root, parent string, ok bool) {
+	for field := range strings.SplitSeq(header, ";") {
+		switch key, value, _ := strings.Cut(field, "="); key {
+		case "Root":
+			root = value
+		case "Parent":
+			parent = value
+		case "Sampled":
+			ok = value == "1"
+		}
+	}
+	return root, parent, ok && root != ""
+}
+
+// note adds a line of the platform's.
+func (j *journal) note(line string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.drain()
+	j.flush()
+	j.add([]byte(line + "\n"))
+}
+
+// close takes what is left in the pipe and closes it. A process that outlived its group and still holds the
+// other end is not waited for.
+func (j *journal) close() {
+	close(j.stop)
+	j.mu.Lock()
+	j.drain()
+	j.flush()
+	pipe := j.pipe
+	j.mu.Unlock()
+	if pipe != nil {
+		pipe.Close() // waits for follow, which may want the mutex
+	}
+}
