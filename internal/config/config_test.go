@@ -82,8 +82,8 @@ func (p *program) Validate() error {
 		errs = append(errs, plugin.Invalid("key", "the key %q is too short", string(p.Key)))
 	}
 	for i, l := range p.Layers {
-		if strings.Contains(l, " ") {
-			errs = append(errs, plugin.Invalid(fmt.Sprintf("layers[%d]", i), "layer %q has a space", l))
+		if first, _, ok := strings.Cut(l, " "); ok {
+			errs = append(errs, plugin.Invalid(fmt.Sprintf("layers[%d]", i), "layer %q has a space", first))
 		}
 	}
 	return errors.Join(errs...)
