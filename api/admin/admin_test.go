@@ -453,7 +453,7 @@ func TestStories(t *testing.T) {
 		"2 fresh":             entries()[1],
 		"3 waiting": base(func(e *async.Entry) {
 			e.Depth, e.Next = 2, now.Add(time.Minute)
-			e.Attempts = []async.Attempt{{Number: 101, Started: now, Duration: 5 * time.Millisecond, Result: "throttled", Message: "Rate Exceeded."}, {Number: 102, Started: now, Result: "unready"}}
+			e.Attempts = []async.Attempt{{Number: 2, Started: now, Duration: 5 * time.Millisecond, Result: "throttled", Message: "Rate Exceeded."}, {Number: 2, Started: now, Result: "unready"}}
 		}),
 		"4 running": base(func(e *async.Entry) { e.State = async.Running }),
 		"5 succeeded": base(func(e *async.Entry) {
@@ -467,6 +467,10 @@ func TestStories(t *testing.T) {
 		}),
 		"7 zero concurrency": base(func(e *async.Entry) {
 			e.State, e.Condition, e.Redacted, e.Finished = async.Failed, async.ZeroConcurrency, true, now
+		}),
+		"9 refused": base(func(e *async.Entry) {
+			e.State, e.Condition, e.Finished = async.Failed, async.RetriesExhausted, now
+			e.Attempts = []async.Attempt{{Number: 1, Started: now, Duration: time.Millisecond, Result: "too large", Message: "7000000 bytes are over the limit"}}
 		}),
 		"8 discarded": base(func(e *async.Entry) { e.State, e.Finished = async.Discarded, now }),
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/async"
+	"github.com/millrace/millrace/executor"
 )
 
 // Story is what became of an event, and why, for people.
@@ -21,6 +22,9 @@ type Step struct {
 	At   time.Time `json:"at,omitzero"`
 	What string    `json:"what"`
 }
+
+// maxAttempts is how many attempts the ledger keeps of one event.
+const maxAttempts = 100
 
 // tell makes the story of e.
 func tell(e async.Entry) Story {
@@ -40,8 +44,8 @@ func tell(e async.Entry) Story {
 	if e.Depth > 0 {
 		step(e.Accepted, "its chain of events had passed %s before", amount(e.Depth, "destination"))
 	}
-	if n := len(e.Attempts); n > 0 && e.Attempts[0].Number > 1 {
-		step(time.Time{}, "%s before these are not kept", amount(e.Attempts[0].Number-1, "attempt"))
+	if n := len(e.Attempts); n > 0 && (e.Attempts[0].Number > 1 || n >= maxAttempts) {
+		step(time.Time{}, "older attempts are not kept")
 	}
 	for _, a := range e.Attempts {
 		step(a.Started, "attempt %d %s", a.Number, attempt(a))
@@ -95,17 +99,28 @@ func attempt(a async.Attempt) string {
 	case "error":
 		return "failed after " + took + ": " + detail
 	}
-	text := "found no answer (" + a.Result + ") and does not count"
+	text := "got no answer (" + a.Result + "), which does not count"
+	if refused(a) {
+		text = "was refused for good (" + a.Result + ")"
+	}
 	if detail != "" {
 		text += ": " + detail
 	}
 	return text
 }
 
+// refused says that the function can never take the event.
+func refused(a async.Attempt) bool {
+	return a.Result == executor.Refused.String() || a.Result == executor.TooLarge.String()
+}
+
 func given(e async.Entry) string {
 	switch e.Condition {
 	case async.RetriesExhausted:
-		return fmt.Sprintf("the function ran %s and failed each time", times(e.Invokes))
+		if n := len(e.Attempts); n > 0 && refused(e.Attempts[n-1]) {
+			return "the function can not take it"
+		}
+		return fmt.Sprintf("the function failed %s and is not tried again", times(e.Invokes))
 	case async.AgeExceeded:
 		return "it would have become older than its maximum age before the next attempt"
 	case async.ZeroConcurrency:
