@@ -16,6 +16,9 @@ const (
 	readBytes  = 1 << 20
 )
 
+// success is the Result of an attempt that ran without error.
+const success = "success"
+
 // try makes one attempt at an event and decides what comes next.
 func (w *Worker) try(ctx context.Context, q *queue, e waiting) fate[waiting] {
 	s, err := w.load(ctx, q, e)
@@ -61,7 +64,7 @@ func (w *Worker) step(ctx context.Context, q *queue, s *Stored, target Target, g
 		return w.finish(q, s, Failed, AgeExceeded, target.OnFailure)
 	}
 	if len(s.Attempts) == 0 {
-		w.metrics.age.WithLabelValues(q.name).Observe(now.Sub(s.Accepted).Seconds())
+		q.metrics.age.Observe(now.Sub(s.Accepted).Seconds())
 	}
 	resp, err := target.Invoke(ctx, executor.Request{
 		ID: s.ID, Attempt: s.Invokes + 1, ARN: s.ARN, Payload: s.Payload,
@@ -87,12 +90,12 @@ func (w *Worker) step(ctx context.Context, q *queue, s *Stored, target Target, g
 	}
 	switch e.Kind {
 	case executor.TooLarge, executor.Refused:
-		w.note(s, a, e.Kind.String(), "", e.Error())
+		w.note(q, s, a, e.Kind.String(), "", e.Error())
 		return w.finish(q, s, Failed, RetriesExhausted, target.OnFailure)
 	case executor.Canceled, executor.Closed:
 		// Not a try: the function is being replaced, and its successor may take the event.
 	case executor.Internal, executor.Unready, executor.Throttled:
-		w.note(s, a, e.Kind.String(), e.Reason, e.Error())
+		w.note(q, s, a, e.Kind.String(), e.Reason, e.Error())
 	}
 	wait := max(backOff(s.Delays), e.RetryAfter)
 	s.Delays++
@@ -103,10 +106,10 @@ func (w *Worker) step(ctx context.Context, q *queue, s *Stored, target Target, g
 func (w *Worker) answered(q *queue, s *Stored, target Target, resp executor.Response, a Attempt, end time.Time) fate[waiting] {
 	fail := resp.Failure
 	if fail == nil {
-		w.note(s, a, "success", "", "")
+		w.note(q, s, a, success, "", "")
 		return w.finish(q, s, Succeeded, Success, target.OnSuccess)
 	}
-	w.note(s, a, "error", fail.Type, fail.Message)
+	w.note(q, s, a, "error", fail.Type, fail.Message)
 	if fail.Permanent || s.Invokes > target.MaximumRetryAttempts {
 		return w.finish(q, s, Failed, RetriesExhausted, target.OnFailure)
 	}
@@ -165,7 +168,7 @@ func (w *Worker) finish(q *queue, s *Stored, state State, condition string, to [
 			w.mail(d.Destination, parcel{seq: s.Seq, index: i, since: now, rec: rec})
 		}
 	}
-	w.report(&e)
+	w.report(q, &e)
 	return fate[waiting]{note: func() {
 		switch state { //nolint:exhaustive // an event ends in no other state
 		case Succeeded:
@@ -191,15 +194,17 @@ func (f fate[T]) also(do func()) fate[T] {
 }
 
 // note records an attempt.
-func (w *Worker) note(s *Stored, a Attempt, result, kind, message string) {
+func (w *Worker) note(q *queue, s *Stored, a Attempt, result, kind, message string) {
 	a.Result, a.Type, a.Message = result, kind, message
 	if len(a.Message) > 1<<10 {
 		a.Message = a.Message[:1<<10]
 	}
 	s.add(a)
-	w.metrics.attempts.WithLabelValues(s.Function, result).Inc()
-	level, after := slog.LevelDebug, "success"
-	if result != after {
+	level := slog.LevelDebug
+	if result == success {
+		q.metrics.success.Inc()
+	} else {
+		w.metrics.attempts.WithLabelValues(s.Function, result).Inc()
 		level = slog.LevelInfo
 	}
 	if w.opts.Log.Enabled(context.Background(), level) {
@@ -209,16 +214,16 @@ func (w *Worker) note(s *Stored, a Attempt, result, kind, message string) {
 }
 
 // report logs and counts the end of an event.
-func (w *Worker) report(e *Entry) {
+func (w *Worker) report(q *queue, e *Entry) {
 	level := slog.LevelDebug
 	switch e.State { //nolint:exhaustive // an event ends in no other state
 	case Succeeded:
-		w.metrics.succeeded.WithLabelValues(e.Function).Inc()
+		q.metrics.succeeded.Inc()
 	case Failed:
-		w.metrics.failed.WithLabelValues(e.Function).Inc()
+		q.metrics.failed.Inc()
 		level = slog.LevelWarn
 	case Discarded:
-		w.metrics.discarded.WithLabelValues(e.Function).Inc()
+		q.metrics.discarded.Inc()
 		level = slog.LevelInfo
 	}
 	if w.opts.Log.Enabled(context.Background(), level) {

@@ -119,7 +119,7 @@ func (w *Worker) Purge(ctx context.Context, q Query) (int, error) {
 		q.counts.Failed -= uint64(k)
 		q.counts.Discarded += uint64(k)
 		q.mu.Unlock()
-		w.metrics.discarded.WithLabelValues(name).Add(float64(k))
+		q.metrics.discarded.Add(float64(k))
 	}
 	if err != nil {
 		return n, fmt.Errorf("purging events: %w", err)

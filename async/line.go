@@ -10,7 +10,7 @@ import (
 )
 
 // line is a queue of items that wait their turn or their time, and the goroutines that work them off: no
-// more than its limit, none while there is nothing to do, and one timer for the earliest item.
+// more than its limit, a few that sleep while there is nothing to do, and one timer for the earliest item.
 type line[T any] struct {
 	clock clock.Clock
 	run   func(T) fate[T] // works on one item; called without the lock
@@ -20,7 +20,10 @@ type line[T any] struct {
 	ready   ring[T]
 	delayed delays[T]
 	taken   int         // items that a runner took from ready to read ahead
-	busy    int         // runners
+	busy    int         // runners that work
+	asleep  int         // runners that sleep
+	called  int         // of those that are busy, woken and not yet up
+	call    *sync.Cond  // on mu; wakes a runner
 	inHand  int         // items being worked on
 	faults  int         // runs in a row that got no answer
 	hold    time.Time   // nothing starts before
@@ -40,7 +43,7 @@ type fate[T any] struct {
 
 func newLine[T any](c clock.Clock) *line[T] {
 	l := &line[T]{clock: c}
-	l.idle = sync.NewCond(&l.mu)
+	l.idle, l.call = sync.NewCond(&l.mu), sync.NewCond(&l.mu)
 	return l
 }
 
@@ -67,7 +70,13 @@ func (l *line[T]) kick() {
 	if n := l.limit(); n > l.busy && !now.Before(l.hold) {
 		for range min(n-l.busy, l.ready.len()) {
 			l.busy++
-			go l.work()
+			if l.asleep > 0 {
+				l.asleep--
+				l.called++
+				l.call.Signal()
+			} else {
+				go l.work()
+			}
 		}
 	}
 	l.arm(now)
@@ -144,15 +153,45 @@ func (l *line[T]) fire() {
 	l.kick()
 }
 
-// work is one runner: it takes items until there is none that may start.
+// sleepers is how many runners of one line may sleep. It saves a busy line from making a goroutine, and growing
+// its stack, for each item.
+const sleepers = 8
+
+// work is one runner: it takes items until there is none that may start, and sleeps until there is.
 func (l *line[T]) work() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for {
+		l.take()
+		l.busy--
+		if l.busy == 0 {
+			l.idle.Broadcast()
+		}
+		if l.stopped {
+			return
+		}
+		l.arm(l.clock.Now())
+		if l.asleep >= sleepers {
+			return
+		}
+		l.asleep++
+		for l.called == 0 {
+			if l.stopped {
+				return
+			}
+			l.call.Wait()
+		}
+		l.called--
+	}
+}
+
+// take works on items until there is none that may start.
+func (l *line[T]) take() {
+	for {
 		now := l.clock.Now()
 		l.due(now)
 		if l.stopped || l.ready.len() == 0 || l.busy > l.limit() || now.Before(l.hold) {
-			break
+			return
 		}
 		item := l.ready.pop()
 		l.inHand++
@@ -170,13 +209,6 @@ func (l *line[T]) work() {
 			heap.Push(&l.delayed, delay[T]{f.at, f.item})
 		}
 	}
-	l.busy--
-	if l.busy == 0 {
-		l.idle.Broadcast()
-	}
-	if !l.stopped {
-		l.arm(l.clock.Now())
-	}
 }
 
 // stop lets no more items start.
@@ -184,6 +216,7 @@ func (l *line[T]) stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stopped = true
+	l.call.Broadcast()
 	if l.timer != nil {
 		l.timer.Stop()
 	}

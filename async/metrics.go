@@ -30,6 +30,20 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 }
 
+// counters are those of one function, looked up once.
+type counters struct {
+	accepted, succeeded, failed, discarded, success prometheus.Counter
+	age                                             prometheus.Observer
+}
+
+func (m *metrics) of(function string) counters {
+	return counters{
+		accepted: m.accepted.WithLabelValues(function), succeeded: m.succeeded.WithLabelValues(function),
+		failed: m.failed.WithLabelValues(function), discarded: m.discarded.WithLabelValues(function),
+		success: m.attempts.WithLabelValues(function, success), age: m.age.WithLabelValues(function),
+	}
+}
+
 // collector reads gauges off the queues at each scrape.
 type collector struct{ w *Worker }
 

@@ -94,6 +94,7 @@ type queue struct {
 	gone    bool
 	counts  Counts
 	running map[uint64]*Event
+	metrics counters
 }
 
 // waiting is an event in a queue. A long backlog keeps only its places: ev is nil, and the rest is in the store.
@@ -139,7 +140,10 @@ func (w *Worker) queue(name string) *queue {
 	if q := w.queues[name]; q != nil {
 		return q
 	}
-	q = &queue{line: newLine[waiting](w.opts.Clock), name: name, target: target, gone: !ok, running: map[uint64]*Event{}}
+	q = &queue{
+		line: newLine[waiting](w.opts.Clock), name: name, target: target, gone: !ok,
+		running: map[uint64]*Event{}, metrics: w.metrics.of(name),
+	}
 	q.limit = func() int {
 		if q.gone || q.target.Reserved == 0 {
 			return 1 // events are only discarded or failed
@@ -180,7 +184,7 @@ func (w *Worker) Accept(ctx context.Context, ev Event) error {
 	if err != nil {
 		return fmt.Errorf("accepting event %s: %w", ev.ID, err)
 	}
-	w.metrics.accepted.WithLabelValues(ev.Function).Inc()
+	q.metrics.accepted.Inc()
 	item := waiting{seq: seq, accepted: ev.Accepted.UnixNano()}
 	if size := int64(len(ev.Payload)); w.mem.Add(size) <= w.opts.Memory {
 		item.ev = &Stored{Seq: seq, Event: ev}

@@ -3,6 +3,8 @@ package local
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -12,12 +14,21 @@ import (
 // writes it, for everybody who has joined; what is recorded meanwhile joins the next group. What need not be
 // on disk at once travels with the group, or is written without waiting for the disk after a moment.
 type group struct {
-	batch   *pebble.Batch
+	// What is written goes to memory in the order of these, so that neighbours in the order of keys come
+	// one after the other: events, ends of events, and the rest.
+	batch, ends, rest *pebble.Batch
+
+	ids     []indexed // entries of the index by id, likewise
 	changed []*function
 	sync    bool          // it must be on disk
 	urgent  bool          // somebody waits for it
 	done    chan struct{} // closed once it is written
 	err     error         // valid then
+}
+
+type indexed struct {
+	id  string
+	seq uint64
 }
 
 const (
@@ -30,9 +41,32 @@ const (
 // group returns the group that takes what is recorded now. The caller holds s.mu.
 func (s *Store) group() *group {
 	if s.next == nil {
-		s.next = &group{batch: s.db.NewBatchWithSize(groupSize), done: make(chan struct{})}
+		s.next = &group{
+			batch: s.db.NewBatchWithSize(groupSize), ends: s.db.NewBatch(), rest: s.db.NewBatch(), done: make(chan struct{}),
+		}
 	}
 	return s.next
+}
+
+// size is roughly how many bytes the group writes.
+func (g *group) size() int { return g.batch.Len() + g.ends.Len() + g.rest.Len() + 48*len(g.ids) }
+
+// join puts everything into one batch.
+func (g *group) join() {
+	slices.SortFunc(g.ids, func(a, b indexed) int { return strings.Compare(a.id, b.id) })
+	for _, x := range g.ids {
+		op := g.batch.SetDeferred(1+len(x.id), 8)
+		op.Key[0] = keyID
+		copy(op.Key[1:], x.id)
+		binary.BigEndian.PutUint64(op.Value, x.seq)
+		g.check(op.Finish())
+	}
+	for _, b := range []*pebble.Batch{g.ends, g.rest} {
+		if !b.Empty() {
+			g.check(g.batch.Apply(b, nil))
+		}
+		g.check(b.Close())
+	}
 }
 
 // touch notes that a function's counts have changed.
@@ -69,7 +103,7 @@ func (s *Store) nowLocked(g *group) error {
 
 // laterLocked lets g, the next group, be written by and by. The caller holds s.mu, which is released.
 func (s *Store) laterLocked(g *group) error {
-	n := g.batch.Len()
+	n := g.size()
 	switch {
 	case n > groupAtMost:
 		return s.nowLocked(g)
@@ -150,6 +184,7 @@ func (s *Store) write() (more bool) {
 	s.seal(g)
 	s.mu.Unlock()
 
+	g.join()
 	mode := pebble.NoSync
 	if g.sync {
 		mode = pebble.Sync
@@ -185,12 +220,12 @@ func (s *Store) seal(g *group) {
 		f.changed = false
 		if !f.named {
 			f.named = true
-			g.check(g.batch.Set(numberKey(keyFunction, f.number), []byte(f.name), nil))
+			g.check(g.rest.Set(numberKey(keyFunction, f.number), []byte(f.name), nil))
 		}
-		g.check(g.batch.Set(numberKey(keyCounts, f.number), appendCounts(buf[:0], &f.counts), nil))
+		g.check(g.rest.Set(numberKey(keyCounts, f.number), appendCounts(buf[:0], &f.counts), nil))
 	}
 	v := binary.AppendUvarint(binary.AppendUvarint(buf[:0], s.seq), uint64(s.kept))
-	g.check(g.batch.Set([]byte{keyTotals}, v, nil))
+	g.check(g.rest.Set([]byte{keyTotals}, v, nil))
 }
 
 // change records what f puts into a group, and returns once it is on disk if sync is set.

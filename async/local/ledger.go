@@ -338,10 +338,10 @@ func (s *Store) Redrive(ctx context.Context, q async.Query, may func(string) boo
 				e := &again[i]
 				fn := s.function(e.Function)
 				s.seq++
-				s.putQueued(g, s.seq, fn, appendEvent(nil, &e.Event), &e.Event)
+				s.putQueued(g, s.seq, fn, &e.Event)
 				if len(e.Attempts) > 0 {
 					s.tried.add(s.seq)
-					g.check(g.batch.Set(placeKey(keyProgress, s.seq), appendProgress(nil, &e.Progress), nil))
+					g.check(g.rest.Set(placeKey(keyProgress, s.seq), appendProgress(nil, &e.Progress), nil))
 				}
 				s.forget(g, keyFailed, &old[i])
 				fn.Failed--
@@ -370,7 +370,7 @@ func (s *Store) Purge(ctx context.Context, q async.Query) (map[string]int, error
 				s.forget(g, keyFailed, f)
 				f.State, f.HasPayload, f.Redacted, f.kept = async.Discarded, false, false, 0
 				v := appendFinished(nil, &f.finished)
-				g.check(g.batch.Set(placeKey(keyFinished, f.seq), v, nil))
+				g.check(g.rest.Set(placeKey(keyFinished, f.seq), v, nil))
 				s.kept += len(v)
 				fn := s.function(f.Function)
 				fn.Failed--
@@ -391,9 +391,9 @@ func (s *Store) Purge(ctx context.Context, q async.Query) (map[string]int, error
 
 // forget deletes an entry of the ledger and what was kept with it. The caller holds s.mu.
 func (s *Store) forget(g *group, kind byte, f *found) {
-	g.check(g.batch.Delete(placeKey(kind, f.seq), nil))
+	g.check(g.rest.Delete(placeKey(kind, f.seq), nil))
 	if f.kept > 0 {
-		g.check(g.batch.SingleDelete(placeKey(keyKept, f.seq), nil)) // it was written once
+		g.check(g.rest.SingleDelete(placeKey(keyKept, f.seq), nil)) // it was written once
 	}
 	s.kept -= len(appendFinished(nil, &f.finished)) + f.kept
 }

@@ -102,7 +102,7 @@ func (s *Store) pruneChunk(ctx context.Context, kind byte, from uint64) (next ui
 		for i := range drop {
 			s.forget(g, kind, &drop[i])
 			if owners[i] {
-				g.check(g.batch.Delete(idKey(drop[i].ID), nil))
+				g.check(g.rest.Delete(idKey(drop[i].ID), nil))
 			}
 		}
 	})

@@ -45,6 +45,7 @@ type Store struct {
 	next      *group // takes what is recorded now
 	current   *group // is being written
 	writing   bool   // somebody writes groups
+	scratch   []byte // for encoding
 	timer     clock.Timer
 	armed     bool // the timer is set
 
@@ -294,9 +295,6 @@ func (s *Store) Accept(ctx context.Context, ev *async.Event) (uint64, error) {
 	if err := s.space(); err != nil {
 		return 0, err
 	}
-	var buf [512]byte
-	head := appendEvent(buf[:0], ev)
-
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -311,7 +309,7 @@ func (s *Store) Accept(ctx context.Context, ev *async.Event) (uint64, error) {
 	seq := s.seq
 	f := s.function(ev.Function)
 	g := s.group()
-	s.putQueued(g, seq, f, head, ev)
+	s.putQueued(g, seq, f, ev)
 	f.Accepted++
 	f.size += n
 	s.waiting += n
@@ -319,18 +317,16 @@ func (s *Store) Accept(ctx context.Context, ev *async.Event) (uint64, error) {
 	return seq, s.syncLocked(g)
 }
 
-// putQueued writes a waiting event.
-func (s *Store) putQueued(g *group, seq uint64, f *function, head []byte, ev *async.Event) {
+// putQueued writes a waiting event. The caller holds s.mu.
+func (s *Store) putQueued(g *group, seq uint64, f *function, ev *async.Event) {
 	s.live.add(seq)
+	head := appendEvent(s.scratch[:0], ev)
+	s.scratch = head
 	op := g.batch.SetDeferred(len(key{}), len(head)+len(ev.Payload))
 	queuedKey(op.Key, seq, f.number)
 	copy(op.Value[copy(op.Value, head):], ev.Payload)
 	g.check(op.Finish())
-	op = g.batch.SetDeferred(1+len(ev.ID), 8)
-	op.Key[0] = keyID
-	copy(op.Key[1:], ev.ID)
-	binary.BigEndian.PutUint64(op.Value, seq)
-	g.check(op.Finish())
+	g.ids = append(g.ids, indexed{ev.ID, seq})
 }
 
 func queuedKey(k []byte, seq uint64, number uint32) {
@@ -344,11 +340,11 @@ func (s *Store) dropQueued(g *group, seq uint64, f *function, n int) bool {
 	if !s.live.remove(seq) {
 		return false
 	}
-	op := g.batch.SingleDeleteDeferred(len(key{})) // it was written once
+	op := g.ends.SingleDeleteDeferred(len(key{})) // it was written once
 	queuedKey(op.Key, seq, f.number)
 	g.check(op.Finish())
 	if s.tried.remove(seq) {
-		g.check(g.batch.Delete(placeKey(keyProgress, seq), nil))
+		g.check(g.rest.Delete(placeKey(keyProgress, seq), nil))
 	}
 	f.size -= n
 	s.waiting -= n
@@ -427,7 +423,7 @@ func (s *Store) Retry(seq uint64, p *async.Progress) error {
 	}
 	s.tried.add(seq)
 	g := s.group()
-	g.check(g.batch.Set(placeKey(keyProgress, seq), v, nil))
+	g.check(g.rest.Set(placeKey(keyProgress, seq), v, nil))
 	return s.laterLocked(g)
 }
 
@@ -444,8 +440,6 @@ func (s *Store) Finish(seq uint64, e *async.Entry, rec *destinations.Record) err
 		kept = s.keep(&entry)
 	}
 	entry.kept = len(kept)
-	var buf [1024]byte
-	v := appendFinished(buf[:0], &entry)
 
 	s.mu.Lock()
 	if s.closed {
@@ -468,21 +462,23 @@ func (s *Store) Finish(seq uint64, e *async.Entry, rec *destinations.Record) err
 	default:
 		f.Succeeded++
 	}
-	op := g.batch.SetDeferred(9, len(v))
+	v := appendFinished(s.scratch[:0], &entry)
+	s.scratch = v
+	op := g.rest.SetDeferred(9, len(v))
 	op.Key[0] = kind
 	binary.BigEndian.PutUint64(op.Key[1:], seq)
 	copy(op.Value, v)
 	g.check(op.Finish())
 	if kept != nil {
-		g.check(g.batch.Set(placeKey(keyKept, seq), kept, nil))
+		g.check(g.rest.Set(placeKey(keyKept, seq), kept, nil))
 	}
 	s.kept += len(v) + len(kept)
 	if rec != nil {
-		g.check(g.batch.Set(placeKey(keyRecord, seq), appendRecord(nil, rec), nil))
+		g.check(g.rest.Set(placeKey(keyRecord, seq), appendRecord(nil, rec), nil))
 		for i, d := range e.Deliveries {
 			if d.State == async.DeliveryPending {
 				p := async.PendingDelivery{Destination: d.Destination, Since: e.Finished}
-				g.check(g.batch.Set(append(placeKey(keyParcel, seq), byte(i)), appendParcel(nil, &p), nil))
+				g.check(g.rest.Set(append(placeKey(keyParcel, seq), byte(i)), appendParcel(nil, &p), nil))
 			}
 		}
 	}
@@ -557,18 +553,18 @@ func (s *Store) Delivered(seq uint64, index int, d async.Delivery) error {
 	return s.change(false, func(g *group) {
 		if d.State == async.DeliveryPending {
 			p.Tries = d.Tries
-			g.check(g.batch.Set(k, appendParcel(nil, &p), nil))
+			g.check(g.rest.Set(k, appendParcel(nil, &p), nil))
 		} else {
-			g.check(g.batch.Delete(k, nil))
+			g.check(g.rest.Delete(k, nil))
 		}
 		if last {
-			g.check(g.batch.Delete(placeKey(keyRecord, seq), nil))
+			g.check(g.rest.Delete(placeKey(keyRecord, seq), nil))
 		}
 		if kind != 0 && index < len(old.Deliveries) {
 			before := len(appendFinished(nil, old))
 			old.Deliveries[index] = d
 			v := appendFinished(nil, old)
-			g.check(g.batch.Set(placeKey(kind, seq), v, nil))
+			g.check(g.rest.Set(placeKey(kind, seq), v, nil))
 			s.kept += len(v) - before
 		}
 	})
