@@ -72,7 +72,7 @@ func (s *server) control(w http.ResponseWriter, r *http.Request, op, addressText
 			e = fromSignature(err)
 		}
 	}
-	if e == nil && op == opUnknown {
+	if e == nil && (op == opUnknown || s.names == nil && (op == opList || op == opAccount)) {
 		e = unknown(r)
 	}
 	var answer any

@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -88,7 +87,7 @@ func (s *server) invoke(w http.ResponseWriter, r *http.Request, op, addressText 
 		}
 	}
 	name, qualifier, req, e := s.check(r, op, addressText, invocationType, badID)
-	if e == nil && len(payload) > 0 && !(json.Valid(payload) && utf8.Valid(payload)) {
+	if e == nil && len(payload) > 0 && !validJSON(payload) {
 		e = badJSON(payload)
 	}
 	if e != nil {

@@ -26,7 +26,8 @@ import (
 type Options struct {
 	// Function finds a function of the file by its plain name.
 	Function func(name string) (executor.Function, Info, bool)
-	// Names lists the functions of the file, sorted.
+	// Names lists the functions of the file, sorted. Without it ListFunctions and GetAccountSettings are not
+	// served.
 	Names func() []string
 	// Accept returns once the event is durable. It owns the request's payload. Its error may be an
 	// *executor.Error or wrap async.ErrFull.

@@ -548,6 +548,15 @@ func TestEventThatIsNotAccepted(t *testing.T) {
 	}
 }
 
+func TestWithoutNamesNothingIsListed(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"/2015-03-31/functions/", "/2016-08-19/account-settings"} {
+		if w := do(t, newHub().quiet(t), "GET", path, ""); w.Code != 404 || raw(w, "x-amzn-ErrorType") != "UnknownOperationException" {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+	}
+}
+
 func TestACallerThatHangsUpDoesNotStopTheFunction(t *testing.T) {
 	t.Parallel()
 	h := newHub()

@@ -52,10 +52,7 @@ func open(_ context.Context, c Config, d plugin.Deps) (destinations.Destination,
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	path := c.Dir + c.File
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(d.Dir, path)
-	}
+	path := plugin.Resolve(d.Dir, c.Dir+c.File)
 	info, err := os.Stat(path)
 	switch {
 	case err == nil && c.Dir != "" && !info.IsDir():

@@ -11,15 +11,11 @@ package http
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -48,8 +44,8 @@ type Config struct {
 	// Signing proves to the endpoint that a record comes from this hub.
 	Signing Signing `yaml:"signing"`
 
-	// TLS says whom to trust on https.
-	TLS TLS `yaml:"tls"`
+	// TLS says whom to trust and who the hub is on https.
+	TLS plugin.TLS `yaml:"tls"`
 }
 
 // Signing is the signature of requests by the Standard Webhooks specification.
@@ -58,16 +54,6 @@ type Signing struct {
 	// seconds) and webhook-signature; none means no signature. Each is "whsec_" and the base64 of a key, or a
 	// text of at least 16 bytes. Give the new and the old one while receivers change over.
 	Secrets []plugin.Secret `yaml:"secrets"`
-}
-
-// TLS is the set-up of https.
-type TLS struct {
-	// CA is a file of PEM certificates to trust in place of the system's. Relative paths start at the folder
-	// of the file.
-	CA string `yaml:"ca"`
-
-	// Insecure accepts any certificate, and so anybody in between. For tests only.
-	Insecure bool `yaml:"insecure"`
 }
 
 // Defaults is the configuration of a destination that sets only its url.
@@ -91,7 +77,7 @@ func (c *Config) Validate() error {
 		bad("url", "must not hold a user name or password; set headers: {Authorization: ...}")
 	case u.Fragment != "":
 		bad("url", "must not have a fragment (#%s)", u.Fragment)
-	case u.Scheme == "http" && c.TLS != TLS{}:
+	case u.Scheme == "http" && c.TLS != plugin.TLS{}:
 		bad("tls", "has no effect on an http:// url; write https:// or remove it")
 	}
 	for name, value := range c.Headers {
@@ -113,10 +99,7 @@ func (c *Config) Validate() error {
 			bad(fmt.Sprintf("signing.secrets[%d]", i), "%v", err)
 		}
 	}
-	if c.TLS.Insecure && c.TLS.CA != "" {
-		bad("tls.insecure", "would make ca useless; remove one of them")
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.TLS.Validate("tls"))...)
 }
 
 // reserved says that the hub itself sets a header, or the connection does.
@@ -151,20 +134,9 @@ func open(_ context.Context, c Config, d plugin.Deps) (destinations.Destination,
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	trust := &tls.Config{InsecureSkipVerify: c.TLS.Insecure} //nolint:gosec // only if the file asks for it
-	if c.TLS.CA != "" {
-		path := c.TLS.CA
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(d.Dir, path)
-		}
-		pem, err := os.ReadFile(path)
-		if err != nil {
-			return nil, fmt.Errorf("reading tls.ca: %w", err)
-		}
-		trust.RootCAs = x509.NewCertPool()
-		if !trust.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("reading tls.ca: %s holds no PEM certificate", path)
-		}
+	trust, err := c.TLS.Load(d.Dir)
+	if err != nil {
+		return nil, err
 	}
 	s := &destination{
 		config: c, clock: d.Clock,

@@ -272,7 +272,7 @@ func TestWrongSettingsAreAllReported(t *testing.T) {
 			c.Headers = map[string]plugin.Secret{"a b": "", "X": "a\r\nb", "Webhook-Id": "1"}
 			c.Timeout = 2 * time.Minute
 			c.Signing.Secrets = []plugin.Secret{"long enough, this secret", "short"}
-			c.TLS = kind.TLS{CA: "x", Insecure: true}
+			c.TLS = plugin.TLS{CA: "x", Insecure: true}
 		}, []string{"url: must not have a fragment (#top)", "headers.a b: is not", "headers.X: has a value", "headers.Webhook-Id: is set by the hub",
 			"timeout: 2m0s is outside", "signing.secrets[1]: a signing secret", "tls.insecure: would make ca useless"}},
 		"TLS on http": {func(c *kind.Config) { c.URL = "http://example.com"; c.TLS.Insecure = true }, []string{"tls: has no effect"}},
