@@ -126,6 +126,7 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.fetched[r.URL.Path]++
 	if r.URL.Path == "/" {
 		s.confirmed = append(s.confirmed, r.URL.RawQuery)
+		w.Header().Set("Location", s.server.URL+certificatePath)
 		w.WriteHeader(s.confirms)
 		return
 	}

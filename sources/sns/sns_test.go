@@ -343,7 +343,7 @@ func TestASubscriptionIsConfirmed(t *testing.T) {
 	}
 	sns.confirms = http.StatusBadRequest
 	tr.post(nil, body(t, m), 503, "400 Bad Request")
-	sns.confirms = http.StatusFound // to where nobody has looked
+	sns.confirms = http.StatusFound // to somewhere that would answer 200
 	tr.post(nil, body(t, m), 503, "302 Found")
 	for name, forge := range map[string]func(*event.SNSMessage){
 		"another host": func(m *event.SNSMessage) {
