@@ -107,6 +107,8 @@ type exchange struct {
 
 	mu       sync.Mutex // held by who answers
 	answered bool
+	consumed bool   // the body has been read to its end
+	broken   bool   // the body came too late, or broke off
 	turn     uint64 // number of the request that this exchange serves
 	status   int
 }
@@ -140,9 +142,10 @@ func (d *door) end(x *exchange) {
 	if c := x.status / 100; c > 0 && c < len(d.requests) {
 		d.requests[c].Inc()
 	}
+	x.discard()
 	x.mu.Lock()
 	x.turn++
-	x.w, x.r, x.answered, x.status, x.cors = nil, nil, false, 0, nil
+	x.w, x.r, x.answered, x.consumed, x.broken, x.status, x.cors = nil, nil, false, false, false, 0, nil
 	x.id, x.traceID, x.traceParent, x.path = "", "", "", ""
 	x.req = event.HTTPRequest{}
 	clear(x.headers)
@@ -381,14 +384,25 @@ func (x *exchange) admit() bool {
 // read takes the body. It reports false, and has answered, if the body is too large, late or broken off.
 func (x *exchange) read() bool {
 	x.body = x.body[:0]
-	limit := int(x.mount.MaximumBody)
-	length := x.r.ContentLength
-	if length == 0 || x.r.Body == nil || x.r.Body == http.NoBody {
+	if x.r.ContentLength == 0 || x.r.Body == nil || x.r.Body == http.NoBody {
 		return true
 	}
-	if length > int64(limit) {
-		x.refuseBody(tooLarge)
+	if f, ok := x.fill(); !ok {
+		x.broken = f != tooLarge
+		x.w.Header().Set("Connection", "close")
+		x.fail(f)
 		return false
+	}
+	x.consumed = true
+	x.req.Body = x.body
+	return true
+}
+
+func (x *exchange) fill() (f fault, ok bool) {
+	limit := int(x.mount.MaximumBody)
+	length := x.r.ContentLength
+	if length > int64(limit) {
+		return tooLarge, false
 	}
 	defer x.within(http.NewResponseController(x.w).SetReadDeadline)()
 	want := limit + 1
@@ -402,24 +416,37 @@ func (x *exchange) read() bool {
 		}
 		n, err := x.r.Body.Read(x.body[len(x.body):min(cap(x.body), want)])
 		x.body = x.body[:len(x.body)+n]
-		if err == io.EOF && (length < 0 || len(x.body) == want) {
-			break
-		}
-		if err != nil {
-			f := badRequest
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				f = bodyTimeout
-			}
-			x.refuseBody(f)
-			return false
+		switch {
+		case errors.Is(err, io.EOF) && (length < 0 || len(x.body) == want):
+			return tooLarge, len(x.body) <= limit
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return bodyTimeout, false
+		case err != nil:
+			return badRequest, false
 		}
 	}
-	if len(x.body) > limit {
-		x.refuseBody(tooLarge)
-		return false
+	return tooLarge, len(x.body) <= limit
+}
+
+// discard sees to a body that the door did not want. The server itself would wait for it without an end. A
+// client that waits to be asked for its body, or sends too much, loses its connection.
+func (x *exchange) discard() {
+	if x.consumed || x.r.ContentLength == 0 || x.r.Body == nil || x.r.Body == http.NoBody {
+		return
 	}
-	x.req.Body = x.body
-	return true
+	rc := http.NewResponseController(x.w)
+	_ = rc.Flush() // the client may wait for the answer
+	done := false
+	if !x.broken && x.r.Header["Expect"] == nil {
+		const polite = 256 << 10
+		lift := x.within(rc.SetReadDeadline)
+		n, err := io.CopyN(io.Discard, x.r.Body, polite)
+		lift()
+		done = errors.Is(err, io.EOF) && n < polite
+	}
+	if !done {
+		_ = rc.SetReadDeadline(time.Unix(1, 0)) // a recorder in a test has none
+	}
 }
 
 // within gives the client ClientTimeout for reading or writing, until lift is called: set is the connection's
@@ -443,12 +470,6 @@ func (x *exchange) within(set func(time.Time) error) (lift func()) {
 			_ = set(time.Time{}) // as above
 		}
 	}
-}
-
-// refuseBody answers without having read the body to its end: the connection is of no further use.
-func (x *exchange) refuseBody(f fault) {
-	x.w.Header().Set("Connection", "close")
-	x.fail(f)
 }
 
 // textBody tells whether AWS passes a body of this type on as text. Load balancers document the list

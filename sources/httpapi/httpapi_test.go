@@ -306,6 +306,9 @@ func (h *hub) dial() net.Conn {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil { // only a broken door reaches it
+		h.t.Fatal(err)
+	}
 	return c
 }
 
