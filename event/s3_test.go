@@ -17,8 +17,6 @@ import (
 	"github.com/millrace/millrace/internal/fixtures"
 )
 
-var s3Golden = flag.Bool("update-s3", false, "write the golden files of S3")
-
 // The posts of versitygw were recorded from version 1.8.0; those of MinIO are written after its source.
 func TestPostsOfStoresBecomeTheDocumentOfAWS(t *testing.T) {
 	t.Parallel()
@@ -39,7 +37,7 @@ func TestPostsOfStoresBecomeTheDocumentOfAWS(t *testing.T) {
 			}
 			got := string(AppendS3(nil, records)) + "\n"
 			golden := strings.TrimSuffix(name, ".json") + ".golden"
-			if *s3Golden {
+			if f := flag.Lookup("update"); f != nil && f.Value.String() == "true" { // the flag of http_test.go
 				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
 				}
