@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -123,6 +125,7 @@ func send(t *testing.T, method, url, body string, headers ...string) (int, http.
 	if err != nil {
 		t.Fatal(err)
 	}
+	req.Header.Set("Content-Type", "text/plain")
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
@@ -149,17 +152,24 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// metric reads the value of one series without labels from the hub's metrics.
-func metric(t *testing.T, h *hub.Hub, name string) string {
+// unaccounted reads from the hub's metrics how many accepted events are in no state, summed over functions.
+func unaccounted(t *testing.T, h *hub.Hub) float64 {
 	t.Helper()
 	_, _, text := send(t, http.MethodGet, h.Admin+"/metrics", "")
+	sum, found := 0.0, false
 	for line := range strings.Lines(text) {
-		if v, ok := strings.CutPrefix(line, name+" "); ok {
-			return strings.TrimSpace(v)
+		if name, v, ok := strings.Cut(strings.TrimSpace(line), " "); ok && strings.HasPrefix(name, "millrace_async_unaccounted{") {
+			n, err := strconv.ParseFloat(v, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum, found = sum+math.Abs(n), true
 		}
 	}
-	t.Fatalf("no metric %s", name)
-	return ""
+	if !found {
+		t.Fatal("the hub has no metric millrace_async_unaccounted")
+	}
+	return sum
 }
 
 // goHandler builds the quick start's handler, an ordinary aws-lambda-go program, and returns its folder.

@@ -112,8 +112,8 @@ listen: {gateway: "127.0.0.1:%d", aws: "127.0.0.1:%d", admin: "127.0.0.1:%d"}
 	}
 	t.Logf("%d events accepted over %d kills, all run, %d runs more than once", len(accepted), kills, duplicates)
 	eventually(t, "the books to balance", func() string {
-		if v := metric(t, h, "millrace_async_unaccounted"); v != "0" {
-			return "unaccounted: " + v
+		if n := unaccounted(t, h); n != 0 {
+			return fmt.Sprintf("%g events are unaccounted for", n)
 		}
 		return ""
 	})

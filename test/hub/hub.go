@@ -80,6 +80,11 @@ func (h *Hub) Stop() error {
 	if err := h.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
+	return h.Wait()
+}
+
+// Wait waits until a hub that was told to stop has stopped.
+func (h *Hub) Wait() error {
 	select {
 	case <-h.done:
 		return h.err
