@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"reflect"
@@ -331,14 +330,13 @@ func (d *decoder) targets(c *Config, function, path string, names Names) {
 // mounter is the configuration of a source that serves HTTP on the gateway.
 type mounter interface{ Patterns() []string }
 
-// patterns finds HTTP patterns that the gateway can not serve beside one another.
+// patterns finds triggers that want the same place on the gateway.
 func (d *decoder) patterns(c *Config) {
 	type mount struct {
-		pattern, trigger string
-		pos              Position
+		trigger string
+		pos     Position
 	}
-	var mounts []mount
-	mux := http.NewServeMux()
+	mounts := map[string]mount{}
 	for _, e := range find(d.root, "triggers").entries {
 		name, t := e.key, c.Triggers[e.key]
 		m, ok := t.With.(mounter)
@@ -346,18 +344,13 @@ func (d *decoder) patterns(c *Config) {
 			continue
 		}
 		for _, p := range m.Patterns() {
-			if mounted(mux, p) {
-				mounts = append(mounts, mount{p, name, e.pos})
+			host, path, _ := strings.Cut(p, "/")
+			key := strings.ToLower(host) + "/" + path
+			if o, taken := mounts[key]; taken {
+				d.report(d.mention("triggers."+name+".with", p), "%q is taken by trigger %q at %s", p, o.trigger, o.pos)
 				continue
 			}
-			at := d.mention("triggers."+name+".with", p)
-			i := slices.IndexFunc(mounts, func(o mount) bool { return !mounted(http.NewServeMux(), o.pattern, p) })
-			if !mounted(http.NewServeMux(), p) || i < 0 {
-				d.report(at, "%q is not a path pattern; write one such as /hooks/ or api.example.test/", p)
-				continue
-			}
-			o := mounts[i]
-			d.report(at, "%q is taken by %q of trigger %q at %s", p, o.pattern, o.trigger, o.pos)
+			mounts[key] = mount{name, e.pos}
 		}
 	}
 }
@@ -369,15 +362,6 @@ func (d *decoder) isBad(path string) bool {
 		}
 	}
 	return false
-}
-
-// mounted says whether mux can hold the patterns beside those that it has, and adds them.
-func mounted(mux *http.ServeMux, patterns ...string) (ok bool) {
-	defer func() { ok = recover() == nil }() // ServeMux has no other way to say no
-	for _, p := range patterns {
-		mux.Handle(p, http.NotFoundHandler())
-	}
-	return true
 }
 
 // concurrency checks that the reservations leave something to the functions without one.
