@@ -54,8 +54,8 @@ type Target struct {
 	MaximumRetryAttempts int             // after the first attempt, for errors of the function
 	MaximumEventAge      time.Duration   // from acceptance
 	RetryDelays          []time.Duration // before attempts 2, 3, …; the last repeats; empty means AWS's
-	OnSuccess            []string        // destinations
-	OnFailure            []string
+	OnSuccess            []string        // destinations, at most 64
+	OnFailure            []string        // likewise
 }
 
 // RetryDelays are AWS Lambda's waits before the second and the third attempt

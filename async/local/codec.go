@@ -200,12 +200,7 @@ func appendFinished(dst []byte, e *finished) []byte {
 	dst = appendAttempts(dst, e.Attempts)
 	dst = binary.AppendUvarint(dst, uint64(len(e.Deliveries)))
 	for i := range e.Deliveries {
-		v := &e.Deliveries[i]
-		dst = appendText(dst, v.Destination)
-		dst = appendText(dst, v.State)
-		dst = binary.AppendUvarint(dst, uint64(v.Tries))
-		dst = appendTime(dst, v.Last)
-		dst = appendText(dst, v.Error)
+		dst = appendDelivery(dst, &e.Deliveries[i], time.Time{})
 	}
 	return dst
 }
@@ -223,9 +218,8 @@ func (d *decoder) finished() finished {
 	e.HasPayload, e.Redacted, e.kept = d.bool(), d.bool(), d.int()
 	e.Attempts = d.attempts()
 	for range d.count() {
-		e.Deliveries = append(e.Deliveries, async.Delivery{
-			Destination: d.text(), State: d.text(), Tries: d.int(), Last: d.time(), Error: d.text(),
-		})
+		v, _ := d.delivery()
+		e.Deliveries = append(e.Deliveries, v)
 		if d.err != nil {
 			break
 		}
@@ -251,14 +245,19 @@ func (d *decoder) record() *destinations.Record {
 	}
 }
 
-func appendParcel(dst []byte, p *async.PendingDelivery) []byte {
-	dst = appendText(dst, p.Destination)
-	dst = binary.AppendUvarint(dst, uint64(p.Tries))
-	return appendTime(dst, p.Since)
+// appendDelivery writes a delivery and, if it is pending by itself, when its event ended.
+func appendDelivery(dst []byte, v *async.Delivery, since time.Time) []byte {
+	dst = appendText(dst, v.Destination)
+	dst = appendText(dst, v.State)
+	dst = binary.AppendUvarint(dst, uint64(v.Tries))
+	dst = appendTime(dst, v.Last)
+	dst = appendText(dst, v.Error)
+	return appendTime(dst, since)
 }
 
-func (d *decoder) parcel() async.PendingDelivery {
-	return async.PendingDelivery{Destination: d.text(), Tries: d.int(), Since: d.time()}
+func (d *decoder) delivery() (v async.Delivery, since time.Time) {
+	v = async.Delivery{Destination: d.text(), State: d.text(), Tries: d.int(), Last: d.time(), Error: d.text()}
+	return v, d.time()
 }
 
 // counts is what the store counts of one function.
@@ -287,6 +286,7 @@ const (
 	keyKept      = 'p' // place: payload and response of an event that is over, as far as they are kept
 	keyRecord    = 'd' // place: record for the destinations
 	keyParcel    = 'e' // place, index: a pending delivery of that record
+	keyDelivered = 'y' // place, index: a delivery that is no longer pending
 	keyID        = 'i' // request id: place
 	keyCounts    = 'c' // number of a function: counts
 	keyFunction  = 'f' // number of a function: name

@@ -130,13 +130,33 @@ func (s *Store) decode(db pebble.Reader, it *pebble.Iterator) (async.Entry, erro
 	d := decoder{b: v}
 	if it.Key()[0] != keyQueued {
 		e := d.finished()
-		return e.Entry, d.err
+		if d.err != nil || len(e.Deliveries) == 0 {
+			return e.Entry, d.err
+		}
+		return e.Entry, deliveries(db, place(it.Key()), e.Deliveries)
 	}
 	e := async.Entry{Event: d.event(), State: async.Queued, Size: len(d.b), HasPayload: true}
 	if d.err != nil {
 		return e, d.err
 	}
 	return e, progressOf(db, place(it.Key()), &e)
+}
+
+// deliveries brings those of an entry, as they were when the event ended, up to date.
+func deliveries(db pebble.Reader, seq uint64, ds []async.Delivery) error {
+	for _, kind := range []byte{keyParcel, keyDelivered} {
+		err := scanRange(db, placeKey(kind, seq), placeKey(kind, seq+1), func(k, v []byte) error {
+			d := decoder{b: v}
+			if i := int(k[len(k)-1]); i < len(ds) {
+				ds[i], _ = d.delivery()
+			}
+			return d.err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // progressOf fills in how far an unfinished event has come.
@@ -367,7 +387,7 @@ func (s *Store) Purge(ctx context.Context, q async.Query) (map[string]int, error
 		err := s.change(true, func(g *group) {
 			for i := range fs {
 				f := &fs[i]
-				s.forget(g, keyFailed, f)
+				s.drop(g, keyFailed, f)
 				f.State, f.HasPayload, f.Redacted, f.kept = async.Discarded, false, false, 0
 				v := appendFinished(nil, &f.finished)
 				g.check(g.rest.Set(placeKey(keyFinished, f.seq), v, nil))
@@ -389,8 +409,21 @@ func (s *Store) Purge(ctx context.Context, q async.Query) (map[string]int, error
 	return n, err
 }
 
-// forget deletes an entry of the ledger and what was kept with it. The caller holds s.mu.
+// forget deletes an entry of the ledger, with what was kept and its deliveries; those that are pending go on.
+// The caller holds s.mu.
 func (s *Store) forget(g *group, kind byte, f *found) {
+	s.drop(g, kind, f)
+	if len(f.Deliveries) > 0 {
+		g.check(g.rest.DeleteRange(placeKey(keyDelivered, f.seq), placeKey(keyDelivered, f.seq+1), nil))
+		if p, ok := s.parcels[f.seq]; ok {
+			p.alone = true
+			s.parcels[f.seq] = p
+		}
+	}
+}
+
+// drop deletes an entry and what was kept with it. The caller holds s.mu.
+func (s *Store) drop(g *group, kind byte, f *found) {
 	g.check(g.rest.Delete(placeKey(kind, f.seq), nil))
 	if f.kept > 0 {
 		g.check(g.rest.SingleDelete(placeKey(keyKept, f.seq), nil)) // it was written once

@@ -31,14 +31,16 @@ type Store struct {
 	db    *pebble.DB
 	lock  *pebble.Lock
 
-	full atomic.Bool // the disk refused a write, and writing waits for space
-	low  atomic.Bool // at the last look there was less than minFree
+	full  atomic.Bool // the disk refused a write, and writing waits for space
+	low   atomic.Bool // at the last look there was less than minFree
+	ready atomic.Bool // Recover has ended: until then faults are returned, and from then on logged
 
 	mu        sync.Mutex
 	closed    bool
 	functions map[string]*function
 	live      places // events that are not over
 	tried     places // of those, the ones with progress
+	parcels   map[uint64]parcels
 	seq       uint64 // last place given
 	waiting   int    // bytes of waiting events
 	kept      int    // bytes of what the ledger keeps
@@ -74,7 +76,7 @@ const (
 func Open(c Config, d plugin.Deps) (*Store, error) {
 	s := &Store{
 		dir: c.Dir, conf: c, clock: d.Clock, log: d.Log,
-		functions: map[string]*function{}, live: places{}, tried: places{},
+		functions: map[string]*function{}, live: places{}, tried: places{}, parcels: map[uint64]parcels{},
 	}
 	for _, r := range c.Redact {
 		rule, err := parseRule(r)
@@ -110,7 +112,7 @@ func Open(c Config, d plugin.Deps) (*Store, error) {
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       64,
 		Logger:                      logger{s},
-		EventListener:               &pebble.EventListener{BackgroundError: s.backgroundError},
+		EventListener:               &pebble.EventListener{BackgroundError: s.backgroundError, DataCorruption: s.corruption},
 	})
 	if err != nil {
 		return nil, damaged(c.Dir, err)
@@ -250,14 +252,23 @@ func (s *Store) Recover(ctx context.Context, event func(async.Pending), delivery
 	}
 	err = scan(s.db, keyParcel, func(k, v []byte) error {
 		d := decoder{b: v}
-		p := d.parcel()
-		p.Seq, p.Index = place(k), int(k[len(k)-1])
+		was, since := d.delivery()
+		p := async.PendingDelivery{
+			Seq: place(k), Index: int(k[len(k)-1]), Destination: was.Destination, Tries: was.Tries, Since: since,
+		}
+		if d.err != nil {
+			return d.err
+		}
+		s.mu.Lock()
+		s.due(p.Seq, p.Index, since)
+		s.mu.Unlock()
 		delivery(p)
-		return d.err
+		return nil
 	})
 	if err != nil {
 		return damaged(s.dir, err)
 	}
+	s.ready.Store(true)
 	return nil
 }
 
@@ -434,6 +445,9 @@ var (
 
 // Finish implements async.Store.
 func (s *Store) Finish(seq uint64, e *async.Entry, rec *destinations.Record) error {
+	if len(e.Deliveries) > mostDeliveries {
+		return fmt.Errorf("%d deliveries of one event are more than the store takes, %d", len(e.Deliveries), mostDeliveries)
+	}
 	var kept []byte
 	entry := finished{Entry: *e}
 	if s.conf.Retention.Mode == full || s.conf.Retention.Mode == failed && e.State == async.Failed {
@@ -477,8 +491,8 @@ func (s *Store) Finish(seq uint64, e *async.Entry, rec *destinations.Record) err
 		g.check(g.rest.Set(placeKey(keyRecord, seq), appendRecord(nil, rec), nil))
 		for i, d := range e.Deliveries {
 			if d.State == async.DeliveryPending {
-				p := async.PendingDelivery{Destination: d.Destination, Since: e.Finished}
-				g.check(g.rest.Set(append(placeKey(keyParcel, seq), byte(i)), appendParcel(nil, &p), nil))
+				g.check(g.rest.Set(append(placeKey(keyParcel, seq), byte(i)), appendDelivery(nil, &d, e.Finished), nil))
+				s.due(seq, i, e.Finished)
 			}
 		}
 	}
@@ -519,71 +533,52 @@ func (s *Store) Record(_ context.Context, seq uint64) (*destinations.Record, err
 
 // Delivered implements async.Store.
 func (s *Store) Delivered(seq uint64, index int, d async.Delivery) error {
-	s.edit.Lock()
-	defer s.edit.Unlock()
-	if err := s.settle(); err != nil {
-		return err
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return errClosed
 	}
-	k := append(placeKey(keyParcel, seq), byte(index))
-	v, err := get(s.db, k)
-	if err != nil {
-		return err
-	}
-	if v == nil {
+	due := s.parcels[seq]
+	if index >= mostDeliveries || due.left&(1<<index) == 0 {
+		s.mu.Unlock()
 		return errOver
 	}
-	dec := decoder{b: v}
-	p := dec.parcel()
-	if dec.err != nil {
-		return dec.err
+	g := s.group()
+	k := append(placeKey(keyParcel, seq), byte(index))
+	s.scratch = appendDelivery(s.scratch[:0], &d, due.since)
+	if d.State == async.DeliveryPending {
+		g.check(g.rest.Set(k, s.scratch, nil))
+		return s.laterLocked(g)
 	}
-	last := false
-	if d.State != async.DeliveryPending {
-		others := 0
-		err := scanRange(s.db, placeKey(keyParcel, seq), placeKey(keyParcel, seq+1), func([]byte, []byte) error { others++; return nil })
-		if err != nil {
-			return err
-		}
-		last = others == 1
+	g.check(g.rest.Delete(k, nil))
+	if !due.alone {
+		k[0] = keyDelivered
+		g.check(g.rest.Set(k, s.scratch, nil))
 	}
-	kind, old, err := s.entry(seq)
-	if err != nil {
-		return err
+	due.left &^= 1 << index
+	if s.parcels[seq] = due; due.left == 0 {
+		delete(s.parcels, seq)
+		g.check(g.rest.Delete(placeKey(keyRecord, seq), nil))
 	}
-	return s.change(false, func(g *group) {
-		if d.State == async.DeliveryPending {
-			p.Tries = d.Tries
-			g.check(g.rest.Set(k, appendParcel(nil, &p), nil))
-		} else {
-			g.check(g.rest.Delete(k, nil))
-		}
-		if last {
-			g.check(g.rest.Delete(placeKey(keyRecord, seq), nil))
-		}
-		if kind != 0 && index < len(old.Deliveries) {
-			before := len(appendFinished(nil, old))
-			old.Deliveries[index] = d
-			v := appendFinished(nil, old)
-			g.check(g.rest.Set(placeKey(kind, seq), v, nil))
-			s.kept += len(v) - before
-		}
-	})
+	return s.laterLocked(g)
 }
 
-// entry finds the entry of an event that is over; kind is 0 if retention or a redrive has taken it.
-func (s *Store) entry(seq uint64) (kind byte, e *finished, err error) {
-	for _, kind := range []byte{keyFailed, keyFinished} {
-		v, err := get(s.db, placeKey(kind, seq))
-		if err != nil {
-			return 0, nil, err
-		}
-		if v != nil {
-			d := decoder{b: v}
-			e := d.finished()
-			return kind, &e, d.err
-		}
-	}
-	return 0, nil, nil
+// parcels are the pending deliveries of one event.
+type parcels struct {
+	left  uint64    // a bit for each that is pending
+	since time.Time // when the event ended
+	alone bool      // the entry of the event has been taken out of the ledger
+}
+
+// mostDeliveries of one event fit into parcels.
+const mostDeliveries = 64
+
+// due notes a pending delivery. The caller holds s.mu.
+func (s *Store) due(seq uint64, index int, since time.Time) {
+	p := s.parcels[seq]
+	p.left |= 1 << index
+	p.since = since
+	s.parcels[seq] = p
 }
 
 // Flush implements async.Store.
@@ -679,8 +674,16 @@ func (l logger) Fatalf(format string, args ...any) {
 	os.Exit(1)
 }
 
+// corruption is called when a file turns out to be damaged; whoever reads from it gets the error too.
+func (s *Store) corruption(i pebble.DataCorruptionInfo) {
+	if s.ready.Load() {
+		s.log.Error("a file of the store is damaged: put back a copy of the directory, or move it away to begin an empty store",
+			"dir", s.dir, "file", i.Path, "error", i.Details)
+	}
+}
+
 func (s *Store) backgroundError(err error) {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, pebble.ErrClosed) {
+	if !s.ready.Load() || errors.Is(err, syscall.ENOSPC) || errors.Is(err, pebble.ErrClosed) {
 		return // diskFull has said so
 	}
 	s.log.Error("the store reports a fault", "dir", s.dir, "error", err)
