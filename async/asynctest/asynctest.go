@@ -18,10 +18,30 @@ import (
 // Run runs the suite. create makes one new empty store, and returns what opens it: open is called again after
 // Close, as a hub does that is started again. The store must keep the payloads of events that failed.
 func Run(t *testing.T, create func(testing.TB) (open func(testing.TB) async.Store)) {
-	for _, c := range []struct {
-		name string
-		test func(*testing.T, func(testing.TB) async.Store)
-	}{
+	for _, c := range cases() {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.test(t, create(t))
+		})
+	}
+}
+
+// Cases names the cases of the suite.
+func Cases() []string {
+	var names []string
+	for _, c := range cases() {
+		names = append(names, c.name)
+	}
+	return names
+}
+
+type suiteCase struct {
+	name string
+	test func(*testing.T, func(testing.TB) async.Store)
+}
+
+func cases() []suiteCase {
+	return []suiteCase{
 		{"AcceptedEventsComeBack", acceptedComeBack},
 		{"PlacesGrow", placesGrow},
 		{"LoadIsBounded", loadIsBounded},
@@ -35,15 +55,10 @@ func Run(t *testing.T, create func(testing.TB) (open func(testing.TB) async.Stor
 		{"RedriveQueuesAnew", redriveQueues},
 		{"RedriveSelects", redriveSelects},
 		{"PurgeDiscards", purgeDiscards},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			c.test(t, create(t))
-		})
 	}
 }
 
-// Base is when the first event of Event was accepted.
+// base is when the first event of Event was accepted.
 var base = time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC)
 
 // Event makes the n-th event of a function, with everything set.
