@@ -143,7 +143,7 @@ func (c *Config) Patterns() []string {
 	return []string{c.Listen}
 }
 
-// wants reports whether an event passes the filters, and counts those that do not.
+// wants reports whether an event passes the filters.
 func (c *Config) wants(name, bucket, key string) bool {
 	if c.Bucket != "" && bucket != c.Bucket || !strings.HasPrefix(key, c.Prefix) || !strings.HasSuffix(key, c.Suffix) {
 		return false
