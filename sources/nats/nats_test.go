@@ -455,6 +455,8 @@ func TestStoppingQueuesWhatIsInLine(t *testing.T) {
 	x := start(t, newBroker(t, nil), func(c *nats.Config) { c.MaximumConcurrency = 2 })
 	x.ready(t)
 	busy, gate := make(chan struct{}, 1000), make(chan struct{})
+	release := sync.OnceFunc(func() { close(gate) })
+	t.Cleanup(release)
 	x.hub.Script(func(context.Context, sourcetest.Call) (executor.Response, error) {
 		busy <- struct{}{}
 		<-gate
@@ -473,7 +475,7 @@ func TestStoppingQueuesWhatIsInLine(t *testing.T) {
 	stopped := make(chan struct{})
 	go func() { x.stop(); close(stopped) }()
 	until(t, "the end of the subscription", func() bool { return !x.listened("orders.x") })
-	close(gate)
+	release()
 	<-stopped
 	if n := len(x.hub.Calls()); n != 300 {
 		t.Errorf("%d of 300 messages that had arrived before the stop were queued", n)

@@ -184,11 +184,10 @@ func (s *schedule) planned(run time.Time) time.Time {
 // run returns nil when the hub has the run for good, or never will.
 func (s *schedule) run(ctx context.Context, hub sources.Hub, run time.Time) error {
 	err := hub.Accept(context.WithoutCancel(ctx), executor.Request{Payload: s.document(run)})
-	var refused *executor.Error
 	switch {
 	case err == nil:
 		s.count("accepted", 1)
-	case errors.As(err, &refused) && (refused.Kind == executor.Refused || refused.Kind == executor.TooLarge):
+	case sources.Permanent(err):
 		s.count("refused", 1)
 		s.deps.Log.Error("the function can not take a run", slog.Time("run", run), slog.Any("error", err))
 	default:
