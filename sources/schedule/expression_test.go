@@ -177,7 +177,7 @@ func TestCronAgreesWithBruteForce(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	zones := []string{"UTC", "Europe/Zurich", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Africa/Casablanca", "America/St_Johns", "Pacific/Apia"}
 	turns := []string{"2026-03-28T20:00:00Z", "2026-10-24T20:00:00Z", "2026-03-08T00:00:00Z", "2026-11-01T00:00:00Z", "2026-04-04T10:00:00Z", "2026-12-31T20:00:00Z", "2028-02-28T20:00:00Z"}
-	for range 40 {
+	for range 25 {
 		text := randomCron(r)
 		c, err := parseCron(text)
 		if err != nil {
@@ -185,7 +185,7 @@ func TestCronAgreesWithBruteForce(t *testing.T) {
 		}
 		loc := location(t, zones[r.IntN(len(zones))])
 		start := parseTime(t, turns[r.IntN(len(turns))]).Add(time.Duration(r.IntN(86400)) * time.Second)
-		end := start.Add(5 * 24 * time.Hour)
+		end := start.Add(3 * 24 * time.Hour)
 		var want, got []time.Time
 		for m := start.Truncate(time.Minute).Add(time.Minute); m.Before(end) && len(want) < 200; m = m.Add(time.Minute) {
 			if bruteMatch(t, text, m.In(loc)) && !shownBefore(m, loc) {
