@@ -1,6 +1,8 @@
 package executor
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"time"
 )
@@ -35,10 +37,15 @@ func ResponseTooLarge() Response {
 	}
 }
 
-// failed makes an error document; the texts are known to need no escaping in JSON.
+// failed makes an error document.
 func failed(errorType, message string) Response {
-	return Response{
-		Payload: []byte(`{"errorType":"` + errorType + `","errorMessage":"` + message + `"}`),
-		Failure: &Failure{Type: errorType, Message: message},
+	var doc bytes.Buffer
+	doc.WriteString(`{"errorType":"` + errorType + `","errorMessage":`)
+	e := json.NewEncoder(&doc)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(message); err != nil {
+		panic(err) // a string is always written
 	}
+	doc.Bytes()[doc.Len()-1] = '}' // over the line break that Encode adds
+	return Response{Payload: doc.Bytes(), Failure: &Failure{Type: errorType, Message: message}}
 }

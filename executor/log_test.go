@@ -57,6 +57,7 @@ func TestPlatformFailuresAreAWSDocuments(t *testing.T) {
 		{executor.TimedOut("id", 1500*time.Millisecond), `{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: id Error: Task timed out after 1.50 seconds"}`},
 		{executor.Exited("id", ""), `{"errorType":"Runtime.ExitError","errorMessage":"RequestId: id Error: Runtime exited without providing a reason"}`},
 		{executor.Exited("id", "exit status 127"), `{"errorType":"Runtime.ExitError","errorMessage":"RequestId: id Error: Runtime exited with error: exit status 127"}`},
+		{executor.Exited("id", `a "quoted" <reason>`), `{"errorType":"Runtime.ExitError","errorMessage":"RequestId: id Error: Runtime exited with error: a \"quoted\" <reason>"}`},
 		{executor.ResponseTooLarge(), `{"errorMessage":"Response payload size exceeded maximum allowed payload size (6291556 bytes).","errorType":"Function.ResponseSizeTooLarge"}`},
 	} {
 		if got := string(tc.response.Payload); got != tc.want {
