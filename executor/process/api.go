@@ -136,7 +136,7 @@ func (c *conn) handle(h head) error {
 	}
 	err = c.route(h, b)
 	if r := (*refusal)(nil); errors.As(err, &r) && !r.hangup && !b.done {
-		r.hangup = h.waits || !b.drain()
+		r.hangup = h.waits || b.drain() != nil
 	}
 	return err
 }
@@ -197,8 +197,8 @@ func notFound(path string) error {
 func misplaced(why string) error { return &refusal{403, "InvalidStateTransition", why, false} }
 
 func (c *conn) ping(b *body) error {
-	if !b.drain() {
-		return errTruncated
+	if err := b.drain(); err != nil {
+		return err
 	}
 	return c.write("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\npong")
 }
@@ -256,6 +256,7 @@ func (c *conn) ask(last bool) error {
 		e.timer.Stop()
 		e.timer = nil
 	}
+	e.guard = time.Time{}
 	now := f.clock.Now()
 	first := !e.asked
 	if first {
@@ -324,9 +325,9 @@ func (f *Function) transmit(inv *invocation, c *conn) {
 		inv.delivered = true
 	} else if delete(e.running, inv.req.ID); !inv.claimed && !f.closing {
 		// The code has not seen it, so another environment can have it.
-		inv.timer.Stop()
-		inv.env, inv.timer, inv.began, inv.init, inv.late = nil, nil, time.Time{}, 0, false
-		inv.wait = f.clock.AfterFunc(patience, func() { f.waited(inv) })
+		inv.env, inv.began, inv.init, inv.late = nil, time.Time{}, 0, false
+		inv.queued = f.clock.Now()
+		f.alarm(inv.queued.Add(patience), inv.queued)
 		f.queue = append([]*invocation{inv}, f.queue...)
 		f.grow()
 	} else {
@@ -529,12 +530,9 @@ func (c *conn) complete(inv *invocation, res executor.Response) {
 	f.expect(e, 1)
 	switch {
 	case e.ending:
-		inv.timer.Stop()
 		e.killIfIdle()
 	case f.config.MaxConcurrency == 1:
-		e.timer = inv.timer // it must ask again in what is left of the time
-	default:
-		inv.timer.Stop()
+		e.guard = inv.began.Add(f.config.Timeout) // it must ask again in what is left of the time
 	}
 }
 

@@ -64,7 +64,8 @@ type environment struct {
 	ending   bool   // gets no more events
 	reason   string // why it ends
 	failure  *failed
-	timer    clock.Timer // of the start-up, then of the last answer until the next ask
+	timer    clock.Timer // of the start-up
+	guard    time.Time   // until when it must ask again, after an answer
 	term     clock.Timer // until SIGKILL
 	began    time.Time
 	init     time.Duration
@@ -347,7 +348,6 @@ func (f *Function) over(e *environment, err error) {
 	for _, inv := range e.running {
 		if !inv.claimed {
 			inv.claimed = true
-			inv.timer.Stop()
 			cut = append(cut, inv)
 		}
 	}
@@ -395,8 +395,7 @@ func (f *Function) unstarted(e *environment, err error) {
 	if err == nil && e.reason == endInit {
 		e.log.note(fmt.Sprintf("INIT_REPORT Init Duration: %.2f ms\tPhase: init\tStatus: timeout", ms(f.clock.Now().Sub(e.began))))
 		if inv != nil {
-			inv.began = f.clock.Now()
-			inv.timer = f.clock.AfterFunc(f.config.Timeout, func() { f.timeout(inv) })
+			f.time(inv)
 			f.start(&environment{bound: inv})
 		}
 		f.mu.Unlock()
@@ -416,9 +415,6 @@ func (f *Function) unstarted(e *environment, err error) {
 		return
 	}
 	inv.claimed = true
-	if inv.timer != nil {
-		inv.timer.Stop()
-	}
 	wrong := (*entrypoint)(nil)
 	if err != nil && !errors.As(err, &wrong) {
 		f.settle(inv, outcome{err: f.fault(executor.Unready, err)})
@@ -511,26 +507,6 @@ func (f *Function) account(e *environment, inv *invocation, res executor.Respons
 	}
 	res.Log = e.log.end(r, inv.req.LogTail)
 	return res
-}
-
-// timeout is called when an invocation has had its time.
-func (f *Function) timeout(inv *invocation) {
-	f.mu.Lock()
-	e := inv.env
-	if inv.claimed {
-		// It has answered, but its runtime does not come back for more.
-		if e != nil && e.last == inv.req.ID && e.asks == 0 && len(e.running) == 0 && f.config.MaxConcurrency == 1 {
-			f.kill(e, endTimeout)
-		}
-		f.mu.Unlock()
-		return
-	}
-	inv.claimed = true
-	f.retire(e, endTimeout)
-	e.killIfIdle()
-	f.mu.Unlock()
-	seconds := strconv.FormatFloat(f.config.Timeout.Seconds(), 'f', 2, 64)
-	f.finish(e, inv, fail("Sandbox.Timedout", "RequestId: "+inv.req.ID+" Error: Task timed out after "+seconds+" seconds"), "timeout")
 }
 
 // killIfIdle kills an environment that gets no more events, once nobody waits for an answer from it; f.mu is

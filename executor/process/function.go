@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -65,6 +66,8 @@ type Function struct {
 	drained  chan struct{} // made by Close, closed when active is 0
 	scratch  []string      // folders left by environments that were reset: their /tmp survives
 	reaper   clock.Timer
+	timer    clock.Timer // calls tick
+	due      time.Time   // when; zero if it does not
 	watching bool
 	failures int // provisioned environments that could not start, in a row
 }
@@ -79,7 +82,6 @@ type stats struct {
 type invocation struct {
 	req  executor.Request
 	done chan outcome // takes one
-	wait clock.Timer  // while it has no environment
 
 	// payload is held by who writes the request to an environment; Invoke returns when it is free.
 	payload sync.Mutex
@@ -87,13 +89,13 @@ type invocation struct {
 
 	// Guarded by the mutex of the function.
 	env       *environment
-	claimed   bool // somebody has the outcome, or will in a moment
-	answering bool // the runtime is sending its answer
-	late      bool // it has waited for longer than patience
-	delivered bool // the runtime has the event
-	began     time.Time
+	claimed   bool      // somebody has the outcome, or will in a moment
+	answering bool      // the runtime is sending its answer
+	late      bool      // it has waited for longer than patience
+	delivered bool      // the runtime has the event
+	queued    time.Time // since when it has been in line
+	began     time.Time // when its timeout began, zero before
 	init      time.Duration
-	timer     clock.Timer
 }
 
 type outcome struct {
@@ -200,7 +202,8 @@ func (f *Function) submit(inv *invocation) error {
 		return nil
 	}
 	f.queue = append(f.queue, inv)
-	inv.wait = f.clock.AfterFunc(patience, func() { f.waited(inv) })
+	inv.queued = f.clock.Now()
+	f.alarm(inv.queued.Add(patience), inv.queued)
 	f.grow()
 	f.mu.Unlock()
 	return nil
@@ -246,25 +249,83 @@ func (f *Function) most() int {
 	return n
 }
 
-// waited is called when an invocation has been in line for a while.
-func (f *Function) waited(inv *invocation) {
+// alarm has tick called at a time; f.mu is held. There is one timer for all invocations of a function, which
+// is seldom set: most of them end long before their time, and setting a timer costs more than they do.
+func (f *Function) alarm(at, now time.Time) {
+	if !f.due.IsZero() && !at.Before(f.due) {
+		return
+	}
+	f.due = at
+	if f.timer == nil {
+		f.timer = f.clock.AfterFunc(at.Sub(now), f.tick)
+	} else {
+		f.timer.Reset(at.Sub(now))
+	}
+}
+
+// time starts the timeout of an invocation; f.mu is held.
+func (f *Function) time(inv *invocation) {
+	inv.began = f.clock.Now()
+	f.alarm(inv.began.Add(f.config.Timeout), inv.began)
+}
+
+// tick looks for invocations that have had their time, or have been in line for too long.
+func (f *Function) tick() {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	if inv.env != nil || inv.claimed || !slices.Contains(f.queue, inv) {
-		return
+	f.due = time.Time{}
+	now := f.clock.Now()
+	var next time.Time
+	// past reports whether a time has come; if not, tick is called again then.
+	past := func(at time.Time) bool {
+		if !now.Before(at) {
+			return true
+		}
+		if next.IsZero() || at.Before(next) {
+			next = at
+		}
+		return false
 	}
-	if !inv.late {
-		inv.late = true
-		f.grow()
-		inv.wait.Reset(f.config.Timeout)
-		return
+	var out []*invocation
+	for e := range f.envs {
+		for _, inv := range e.running {
+			if !inv.claimed && past(inv.began.Add(f.config.Timeout)) {
+				out = append(out, inv)
+			}
+		}
+		if b := e.bound; b != nil && !b.claimed && past(b.began.Add(f.config.Timeout)) {
+			out = append(out, b)
+		}
+		if !e.guard.IsZero() && past(e.guard) {
+			f.kill(e, endTimeout) // it has answered, but does not come back for more
+		}
 	}
-	if f.starting > 0 { // it waits for that, which has a limit of its own
-		inv.wait.Reset(f.config.Timeout)
-		return
+	for _, inv := range out {
+		inv.claimed = true
+		f.retire(inv.env, endTimeout)
+		inv.env.killIfIdle()
 	}
-	f.unqueue(inv)
-	f.conclude(inv, outcome{err: f.throttled(executor.ReasonConcurrency, errBusy)})
+	for _, inv := range slices.Clone(f.queue) {
+		switch patient := inv.queued.Add(patience); {
+		case !past(patient):
+		case !inv.late:
+			inv.late = true
+			past(patient.Add(f.config.Timeout))
+		case f.starting > 0: // it waits for that, which has a limit of its own
+			past(now.Add(f.config.Timeout))
+		case past(patient.Add(f.config.Timeout)):
+			f.unqueue(inv)
+			f.conclude(inv, outcome{err: f.throttled(executor.ReasonConcurrency, errBusy)})
+		}
+	}
+	f.grow()
+	if !next.IsZero() {
+		f.alarm(next, now)
+	}
+	f.mu.Unlock()
+	seconds := strconv.FormatFloat(f.config.Timeout.Seconds(), 'f', 2, 64)
+	for _, inv := range out {
+		f.finish(inv.env, inv, fail("Sandbox.Timedout", "RequestId: "+inv.req.ID+" Error: Task timed out after "+seconds+" seconds"), "timeout")
+	}
 }
 
 func (f *Function) unqueue(inv *invocation) {
@@ -276,7 +337,6 @@ func (f *Function) next(e *environment) *invocation {
 	for i, inv := range f.queue {
 		if e == nil || e.running[inv.req.ID] == nil {
 			f.queue = slices.Delete(f.queue, i, i+1)
-			inv.wait.Stop()
 			return inv
 		}
 	}
@@ -287,9 +347,8 @@ func (f *Function) next(e *environment) *invocation {
 func (f *Function) assign(inv *invocation, c *conn) {
 	c.env.running[inv.req.ID] = inv
 	inv.env = c.env
-	if inv.timer == nil {
-		inv.began = f.clock.Now()
-		inv.timer = f.clock.AfterFunc(f.config.Timeout, func() { f.timeout(inv) })
+	if inv.began.IsZero() {
+		f.time(inv)
 	}
 	f.watch()
 	inv.payload.Lock()
@@ -321,7 +380,6 @@ func (f *Function) abandon(inv *invocation) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if slices.Contains(f.queue, inv) {
-		inv.wait.Stop()
 		f.unqueue(inv)
 		f.conclude(inv, outcome{})
 		return
@@ -347,7 +405,6 @@ func (f *Function) Close(ctx context.Context) error {
 	}
 	f.closing = true
 	for _, inv := range f.queue {
-		inv.wait.Stop()
 		f.conclude(inv, outcome{err: f.fault(executor.Closed, errClosed)})
 	}
 	f.queue = nil
@@ -398,6 +455,11 @@ func (f *Function) Close(ctx context.Context) error {
 	case <-late.Done():
 		return errStuck
 	}
+	f.mu.Lock()
+	if f.timer != nil {
+		f.timer.Stop()
+	}
+	f.mu.Unlock()
 	f.out.close(ctx.Done())
 	return os.RemoveAll(f.dir)
 }

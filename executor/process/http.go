@@ -311,18 +311,16 @@ func (b *body) all(limit int) ([]byte, error) {
 	}
 }
 
-// drain reads what is left of the body, so that the peer can finish sending and see the answer. It reports
-// whether it came to the end.
-func (b *body) drain() bool {
-	waste := make([]byte, 16<<10)
-	for total := 0; total < maxDrain; {
-		n, err := b.Read(waste)
-		if err != nil {
-			return errors.Is(err, io.EOF)
-		}
-		total += n
+// drain reads what is left of the body, so that the peer can finish sending and see the answer.
+func (b *body) drain() error {
+	_, err := io.CopyN(io.Discard, b, maxDrain)
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil
+	case err != nil:
+		return err
 	}
-	return false
+	return errTooLarge
 }
 
 // answers writes whole answers to a connection, one at a time.

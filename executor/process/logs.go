@@ -33,6 +33,7 @@ type output struct {
 	mu      sync.Mutex
 	buf     []byte
 	dropped int
+	stuck   bool // it had no room for so long that nobody waits for it
 	closed  bool
 	wake    chan struct{} // something to write, or closed
 	room    chan struct{} // closed and replaced when buf has been taken
@@ -60,6 +61,7 @@ func (o *output) run() {
 				o.dropped = 0
 			}
 			closed := o.closed
+			o.stuck = false
 			close(o.room)
 			o.room = make(chan struct{})
 			o.mu.Unlock()
@@ -102,7 +104,7 @@ func (o *output) wait(stop <-chan struct{}) {
 		return
 	}
 	o.mu.Lock()
-	full, room := len(o.buf) > maxPending/2, o.room
+	full, room := len(o.buf) > maxPending/2 && !o.stuck, o.room
 	o.mu.Unlock()
 	if !full {
 		return
@@ -112,8 +114,11 @@ func (o *output) wait(stop <-chan struct{}) {
 	defer t.Stop()
 	select {
 	case <-room:
-	case <-enough:
 	case <-stop:
+	case <-enough:
+		o.mu.Lock()
+		o.stuck = o.room == room
+		o.mu.Unlock()
 	}
 }
 

@@ -85,6 +85,9 @@ func (l *lines) String() string {
 }
 
 func deps(t testing.TB, out *lines) plugin.Deps {
+	if out == nil {
+		out = new(lines)
+	}
 	return plugin.Deps{
 		Name: "orders", Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Metrics: prometheus.NewRegistry(),
 		Clock: clock.System{}, Dir: t.TempDir(), Data: t.TempDir(), Region: "us-east-1", Account: "123456789012", Output: out,
@@ -124,7 +127,7 @@ func TestKindsKeepTheContract(t *testing.T) {
 				s.Open = func(t testing.TB, timeout time.Duration) executor.Function {
 					c := config(t, kind)
 					c.Timeout = timeout
-					return open(t, c, deps(t, new(lines)))
+					return open(t, c, deps(t, nil))
 				}
 				return s
 			})
