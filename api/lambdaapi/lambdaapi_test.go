@@ -548,6 +548,30 @@ func TestEventThatIsNotAccepted(t *testing.T) {
 	}
 }
 
+func TestConcurrentRequestsKeepTheirPayloads(t *testing.T) {
+	t.Parallel()
+	const callers = 16
+	h := newHub()
+	var together sync.WaitGroup
+	together.Add(callers)
+	h.functions["echo"] = invoke(func(ctx context.Context, req executor.Request) (executor.Response, error) {
+		together.Done()
+		together.Wait() // all payloads have been read
+		return echo(ctx, req)
+	})
+	handler := h.handler(t)
+	var all sync.WaitGroup
+	for i := range callers {
+		all.Go(func() {
+			want := fmt.Sprintf(`{"caller":%d}`, i)
+			if w := do(t, handler, "POST", invocations, want); w.Body.String() != want {
+				t.Errorf("%s came back as %s", want, w.Body)
+			}
+		})
+	}
+	all.Wait()
+}
+
 func TestWithoutNamesNothingIsListed(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{"/2015-03-31/functions/", "/2016-08-19/account-settings"} {

@@ -193,6 +193,18 @@ func TestSDKReadsWhatTheFileDefines(t *testing.T) {
 	}
 }
 
+// await waits for what must happen, and not for ever.
+func await(t *testing.T, what string, c <-chan struct{}) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	select {
+	case <-c:
+	case <-ctx.Done():
+		t.Errorf("waiting for %s: it does not happen", what)
+	}
+}
+
 // streamed gathers what an event stream holds.
 func streamed(t *testing.T, c *lambda.Client, in *lambda.InvokeWithResponseStreamInput) (chunks []string, complete types.InvokeWithResponseStreamCompleteEvent) {
 	t.Helper()
@@ -220,11 +232,12 @@ func streamed(t *testing.T, c *lambda.Client, in *lambda.InvokeWithResponseStrea
 func TestSDKReadsStreams(t *testing.T) {
 	t.Parallel()
 	h := newHub()
-	read := make(chan struct{})
+	begun, read := make(chan struct{}), make(chan struct{})
 	h.functions["pieces"] = invoke(func(_ context.Context, req executor.Request) (executor.Response, error) {
 		out := req.Stream("text/plain")
+		await(t, "the status line to arrive", begun)
 		io.WriteString(out, "one")
-		<-read
+		await(t, "the first piece to arrive", read)
 		io.WriteString(out, "two")
 		return executor.Response{Streamed: true, Log: []byte("log")}, nil
 	})
@@ -244,11 +257,12 @@ func TestSDKReadsStreams(t *testing.T) {
 		return &lambda.InvokeWithResponseStreamInput{FunctionName: aws.String(s), Payload: []byte("{}")}
 	}
 
-	// The first piece arrives before the function has made the second.
+	// The status line arrives before there is a piece, and the first piece before the second.
 	out, err := c.InvokeWithResponseStream(t.Context(), &lambda.InvokeWithResponseStreamInput{FunctionName: aws.String("pieces"), LogType: types.LogTypeTail})
 	if err != nil {
 		t.Fatal(err)
 	}
+	close(begun)
 	var got []string
 	for e := range out.GetStream().Events() {
 		switch e := e.(type) {
