@@ -421,9 +421,13 @@ func TestTurns(t *testing.T) {
 		}
 		r.wait(500 * time.Millisecond)
 		r.expect("attempts", &r.invoked, 0, call{0, "0"})
+		r.wait(9 * time.Second) // probes at 1 s, 3 s and 7 s, or a little earlier
+		if n := len(r.invoked); n != 4 {
+			t.Errorf("%d attempts within 10 s, want 4: %v", n, r.invoked)
+		}
 		r.answers(ok)
-		r.wait(500 * time.Millisecond)
-		if s, err := r.w.Stats(t.Context()); err != nil || s[0].Succeeded < 19 {
+		r.wait(7 * time.Second)
+		if s, err := r.w.Stats(t.Context()); err != nil || s[0].Succeeded != 20 {
 			t.Errorf("once it answered: %+v, %v", s, err)
 		}
 	})
@@ -812,6 +816,31 @@ func TestLedger(t *testing.T) {
 		want := strings.NewReader("# HELP millrace_async_oldest_age_seconds Age of the oldest event that is not over.\n" +
 			"# TYPE millrace_async_oldest_age_seconds gauge\nmillrace_async_oldest_age_seconds{function=\"f\"} 10\n")
 		if err := testutil.GatherAndCompare(r.reg, want, "millrace_async_oldest_age_seconds"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAnIdleWorkerSetsNoTimer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		m := clock.NewManual(time.Now())
+		r.start(func(o *async.Options) { o.Clock = m })
+		for n := range 10 {
+			r.accept(fmt.Sprint(n))
+		}
+		if n := m.Timers(); n != 0 {
+			t.Errorf("%d timers are set while nothing waits", n)
+		}
+		r.answers(broken)
+		for n := range 10 {
+			r.accept(fmt.Sprint("bad", n))
+		}
+		if n := m.Timers(); n != 1 {
+			t.Errorf("%d timers are set for ten events that wait, want one", n)
+		}
+		if err := r.stop(); err != nil {
 			t.Error(err)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -262,16 +263,25 @@ func BenchmarkBacklog(b *testing.B) {
 	s = open(b, config(dir), clock.System{})
 	var left sync.WaitGroup
 	left.Add(b.N)
+	block := make(chan struct{})
 	_, stop := runWorker(b, s, async.Target{
 		Concurrency: 16, Reserved: executor.Unreserved, MaximumEventAge: time.Hour,
 		Invoke: func(context.Context, executor.Request) (executor.Response, error) {
+			<-block
 			left.Done()
 			return executor.Response{}, nil
 		},
 	})
+	opened := b.Elapsed()
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	close(block)
 	left.Wait()
 	stop()
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+	b.ReportMetric(opened.Seconds()*1e3, "open-ms")
+	b.ReportMetric(float64(m.HeapInuse)/(1<<20), "heap-MB")
+	b.ReportMetric(float64(b.N)/(b.Elapsed()-opened).Seconds(), "events/s")
 	b.ReportMetric(0, "ns/op")
 }
 

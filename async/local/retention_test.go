@@ -82,17 +82,26 @@ func TestRetentionByAge(t *testing.T) {
 	rec := &destinations.Record{Body: []byte(`{}`)}
 	old := []string{k.add(async.Succeeded, `1`, nil), k.add(async.Failed, `2`, nil), k.add(async.Discarded, `3`, nil), k.add(async.Succeeded, `4`, rec)}
 	waits := k.add("", `5`, nil)
+	slow := asynctest.Event("f", 900) // ends late
+	slow.Accepted = k.clock.Now()
+	seq, err := k.Accept(t.Context(), &slow)
+	if err != nil {
+		t.Fatal(err)
+	}
 	k.clock.Advance(30 * time.Minute)
+	if err := k.Finish(seq, &async.Entry{Event: slow, State: async.Failed, Finished: k.clock.Now()}, nil); err != nil {
+		t.Fatal(err)
+	}
 	young := []string{k.add(async.Succeeded, `6`, nil), k.add(async.Failed, `7`, nil)}
 	k.clock.Advance(31 * time.Minute)
 	k.until(old...)
-	for _, id := range append(young, waits) {
+	for _, id := range append(young, waits, slow.ID) {
 		if !k.has(id) {
 			t.Errorf("event %s is dropped", id)
 		}
 	}
 	deliveries := 0
-	err := k.Recover(t.Context(), func(async.Pending) {}, func(p async.PendingDelivery) {
+	err = k.Recover(t.Context(), func(async.Pending) {}, func(p async.PendingDelivery) {
 		deliveries++
 		if r, err := k.Record(t.Context(), p.Seq); err != nil || string(r.Body) != `{}` {
 			t.Errorf("the record of a pending delivery is dropped: %v", err)
@@ -101,7 +110,7 @@ func TestRetentionByAge(t *testing.T) {
 	if err != nil || deliveries != 1 {
 		t.Errorf("%d pending deliveries, %v", deliveries, err)
 	}
-	if c := k.Counts()["f"]; c.Accepted != 7 || c.Succeeded != 3 || c.Failed != 2 || c.Discarded != 1 {
+	if c := k.Counts()["f"]; c.Accepted != 8 || c.Succeeded != 3 || c.Failed != 3 || c.Discarded != 1 {
 		t.Errorf("retention changes the counts: %+v", c)
 	}
 }
