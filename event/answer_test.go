@@ -197,7 +197,7 @@ func TestAnswerRules(t *testing.T) {
 		{"a float is no status", v2, `{"statusCode":200.0}`, bad},
 		{"nor is zero", url, `{"statusCode":0}`, bad},
 		{"nor is an informational status", v2, `{"statusCode":101}`, bad},
-		{"nor is a huge number", v2, `{"statusCode":20000000000000000000000}`, bad},
+		{"nor is a huge number", v2, `{"statusCode":18446744073709551816}`, bad},
 		{"nor is an empty text", rest, `{"statusCode":""}`, bad},
 		{"nor is true", v2, `{"statusCode":true}`, bad},
 		{"a null status is none", v2, `{"statusCode":null,"body":"x"}`, `200 Content-Type:application/json "{\"statusCode\":null,\"body\":\"x\"}"`},

@@ -99,6 +99,9 @@ func (c *HTTPAPI) Validate() error {
 	for _, name := range slices.Sorted(maps.Keys(c.Authorizers)) {
 		a := c.Authorizers[name]
 		a.validate("authorizers."+name, bad)
+		if name == none {
+			bad("authorizers."+name, "NONE stands for no authorizer; choose another name")
+		}
 	}
 	routes := validRoutes(c.Routes, true, bad)
 	known := func(path, name string, scopes int) {

@@ -96,6 +96,7 @@ func TestBadSettingsAreRefused(t *testing.T) {
 		{httpAPI(func(c *httpapi.HTTPAPI) {
 			c.Authorization = map[string]httpapi.RouteAuthorization{"$default": {AuthorizationScopes: []string{"s"}}}
 		}), "authorization.$default: "},
+		{httpAPI(func(c *httpapi.HTTPAPI) { c.Authorizers = map[string]httpapi.Authorizer{"NONE": jwt} }), "authorizers.NONE: "},
 		{authorizer(httpapi.Authorizer{Type: "x"}), "authorizers.a.type: "},
 		{authorizer(httpapi.Authorizer{Type: "JWT", Issuer: "x", Audience: []string{"x"}}), "authorizers.a.issuer: "},
 		{authorizer(httpapi.Authorizer{Type: "JWT", Issuer: "https://i.test"}), "authorizers.a.audience: "},

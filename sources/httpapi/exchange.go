@@ -37,7 +37,7 @@ type door struct {
 
 	maxHeaders int                   // bytes of request line and headers; 0 is no limit but the server's
 	maxAnswer  int                   // bytes of the function's answer; 0 is no limit but Lambda's
-	requests   [6]prometheus.Counter // by the hundreds of the status
+	requests   [6]prometheus.Counter // by the hundreds of the status, from 2 on
 	pool       sync.Pool             // *exchange
 }
 
@@ -76,8 +76,8 @@ func newDoor(d plugin.Deps, m Mount, hub sources.Hub, format event.AnswerFormat,
 		Name: "millrace_http_requests_total", Help: "Requests that an HTTP front door answered, by class of status.",
 	}, []string{"trigger", "status"}))
 	h := &door{Deps: d, mount: m, prefix: m.prefix(), hub: hub, format: format, style: s}
-	for i, class := range []string{"1xx", "2xx", "3xx", "4xx", "5xx"} {
-		h.requests[i+1] = v.WithLabelValues(d.Name, class)
+	for i, class := range []string{"2xx", "3xx", "4xx", "5xx"} {
+		h.requests[i+2] = v.WithLabelValues(d.Name, class)
 	}
 	h.pool.New = func() any { return &exchange{door: h} }
 	return h
@@ -139,7 +139,7 @@ func (d *door) begin(w http.ResponseWriter, r *http.Request) *exchange {
 
 // end gives x back. The lock is for the door's timer, which may be on its way to x.
 func (d *door) end(x *exchange) {
-	if c := x.status / 100; c > 0 && c < len(d.requests) {
+	if c := x.status / 100; c >= 2 && c < len(d.requests) { // 0 if the client's connection was broken off
 		d.requests[c].Inc()
 	}
 	x.discard()

@@ -40,10 +40,11 @@ type Mount struct {
 	// Host is the host name that the door answers to, without a port. Empty answers to every name.
 	Host string `yaml:"host"`
 	// Path is where the door is mounted on the gateway: a path that begins with a slash. The function sees
-	// what follows it, since on AWS each door is the root of a host of its own.
+	// what follows it, since on AWS each door is the root of a host of its own; only an alb hands on the
+	// whole path.
 	Path string `yaml:"path"`
-	// MaximumBody is the size in bytes from which on a request is refused with 413. The document, in which
-	// a binary body is a third longer, must besides keep Lambda's own limit of 6 MB, or 1 MB for Event.
+	// MaximumBody is the largest body in bytes; a larger one is refused with 413. The document, in which a
+	// binary body is a third longer, must besides keep Lambda's own limit of 6 MB, or 1 MB for Event.
 	MaximumBody plugin.Size `yaml:"maximumBody"`
 	// Timeout is how long the door waits for the function before it answers in its place; the function
 	// still runs to its end. From 1 ms to 15 minutes; the default is the limit of the door on AWS.

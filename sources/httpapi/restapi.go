@@ -114,6 +114,9 @@ func (c *RESTAPI) Validate() error {
 	for _, name := range slices.Sorted(maps.Keys(c.Authorizers)) {
 		a := c.Authorizers[name]
 		a.validate("authorizers."+name, bad)
+		if name == none {
+			bad("authorizers."+name, "NONE stands for no authorizer; choose another name")
+		}
 	}
 	known := func(path, name string) {
 		if _, ok := c.Authorizers[name]; !ok && name != "" && name != none {
