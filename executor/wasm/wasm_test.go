@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -503,34 +504,33 @@ func TestValidateSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-func BenchmarkInvoke(b *testing.B) {
-	// An extism plug-in that answers its event without copying it, by hand: the cost of a call alone.
-	bare := assemble{
+// bare is an extism plug-in that answers its event without copying it: the cost of a call alone.
+func bare(tb testing.TB) string {
+	return write(tb, assemble{
 		types: [][2][]byte{{{}, {i64}}, {{i64, i64}, {}}, {{}, {i32}}},
 		imports: []imported{
 			{module: "extism:host/env", name: "input_offset", index: 0}, {module: "extism:host/env", name: "input_length", index: 0},
 			{module: "extism:host/env", name: "output_set", index: 1},
 		},
 		funcs: []fn{{typ: 2, export: "echo", code: []byte{0x10, 0, 0x10, 1, 0x10, 2, 0x41, 0}}},
-	}
+	}.bytes())
+}
+
+func BenchmarkInvoke(b *testing.B) {
 	payload := `"` + strings.Repeat("x", 1022) + `"`
-	for _, bench := range []struct {
-		name, module, function string
-	}{
-		{"plugin by hand", write(b, bare.bytes()), "echo"},
-		{"plugin in Go", built(b, "plugin"), "echo"},
-		{"command in Go", built(b, "command"), "handle"},
+	for _, bench := range []struct{ name, module, function, payload string }{
+		{"plugin by hand", bare(b), "echo", payload},
+		{"plugin in Go", built(b, "plugin"), "echo", payload},
+		{"command in Go", built(b, "command"), "handle", `{"do":"echo"}`},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			f := open(b, bench.module, clock.System{}, func(c *wasm.Config) { c.Function = bench.function })
 			ctx, cancel := context.WithCancel(b.Context())
 			defer cancel()
-			if bench.name == "command in Go" {
-				payload = `{"do":"echo"}`
-			}
 			b.ReportAllocs()
+			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
-				req := request(payload)
+				req := request(bench.payload)
 				for pb.Next() {
 					if resp, err := f.Invoke(ctx, req); err != nil || resp.Failure != nil {
 						b.Error(err, resp.Failure)
@@ -541,8 +541,56 @@ func BenchmarkInvoke(b *testing.B) {
 	}
 }
 
+// BenchmarkHTTP sets a function behind net/http beside a bare echo, with 8 clients.
+func BenchmarkHTTP(b *testing.B) {
+	payload := `"` + strings.Repeat("x", 1022) + `"`
+	run := func(name string, h http.HandlerFunc) {
+		b.Run(name, func(b *testing.B) {
+			s := httptest.NewServer(h)
+			defer s.Close()
+			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}
+			defer client.CloseIdleConnections()
+			b.SetParallelism(8 / runtime.GOMAXPROCS(0))
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					resp, err := client.Post(s.URL, "application/json", strings.NewReader(payload))
+					if err != nil {
+						b.Error(err)
+						return
+					}
+					_, _ = io.Copy(io.Discard, resp.Body)
+					_ = resp.Body.Close()
+				}
+			})
+		})
+	}
+	f := open(b, bare(b), clock.System{}, func(c *wasm.Config) { c.Function = "echo" })
+	g := open(b, built(b, "plugin"), clock.System{}, func(c *wasm.Config) { c.Function = "echo" })
+	behind := func(f executor.Function) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			resp, err := f.Invoke(r.Context(), request(string(body)))
+			if err != nil {
+				b.Error(err)
+			}
+			_, _ = w.Write(resp.Payload)
+		}
+	}
+	for range 3 {
+		run("echo", func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			_, _ = w.Write(body)
+		})
+		run("plugin by hand", behind(f))
+		run("plugin in Go", behind(g))
+	}
+}
+
+// BenchmarkOpen takes a module of 3.6 MB from the cache.
 func BenchmarkOpen(b *testing.B) {
 	module := built(b, "command")
+	open(b, module, clock.System{}, nil)
 	for b.Loop() {
 		f, _, err := tryOpen(b, module, clock.System{}, nil)
 		if err != nil {

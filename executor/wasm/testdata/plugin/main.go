@@ -2,6 +2,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -64,10 +65,7 @@ func input() []byte {
 	b := make([]byte, inputLength())
 	n := 0
 	for ; n+8 <= len(b); n += 8 {
-		w := inputLoad64(uint64(n))
-		for k := range 8 {
-			b[n+k] = byte(w >> (8 * k))
-		}
+		binary.LittleEndian.PutUint64(b[n:], inputLoad64(uint64(n)))
 	}
 	for ; n < len(b); n++ {
 		b[n] = byte(inputLoad8(uint64(n)))
@@ -79,11 +77,7 @@ func put[T string | []byte](b T) uint64 {
 	off := alloc(uint64(len(b)))
 	n := 0
 	for ; n+8 <= len(b); n += 8 {
-		w := uint64(0)
-		for k := range 8 {
-			w |= uint64(b[n+k]) << (8 * k)
-		}
-		store64(off+uint64(n), w)
+		store64(off+uint64(n), binary.LittleEndian.Uint64([]byte(b[n:n+8])))
 	}
 	for ; n < len(b); n++ {
 		store8(off+uint64(n), uint32(b[n]))
