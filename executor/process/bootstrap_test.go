@@ -72,7 +72,7 @@ func TestHandlersThatCanNotBeLoaded(t *testing.T) {
 		"ok.py": "x = 1\ndef f(e, c): return 1\n", "pkg/inner.py": "def f(e, c): return 'inner'\n", "exits.py": "import os\nos._exit(4)\n",
 		"bad.js": "exports.f = (;\n", "needs.js": "require('nothing-of-the-kind');\n", "raises.js": "throw new RangeError('at start');\n",
 		"ok.js": "exports.x = 1; exports.f = (e, c, done) => done(null, 1); exports.deep = { f: async () => 'deep' };\n", "pkg/inner.mjs": "export const f = async () => 'inner';\n",
-		"exits.js": "process.exit(4);\n", "late.js": "exports.f = (e, c, done) => { setTimeout(() => done(null, 'late'), 50); };\n",
+		"exits.js": "process.exit(4);\n", "plain.js": "exports.f = () => 7;\n", "late.js": "exports.f = (e, c, done) => { setTimeout(() => done(null, 'late'), 50); };\n",
 		"sync.js": "exports.f = () => { throw new Error('sync') };\n", "failed.js": "exports.f = (e, c, done) => done(new TypeError('called back'));\n",
 		"esm/package.json": `{"type":"module"}`, "esm/index.js": "export const f = async () => 'esm';\n",
 	}
@@ -107,6 +107,7 @@ func TestHandlersThatCanNotBeLoaded(t *testing.T) {
 		{"nodejs", "pkg/inner.f", "", `"inner"`},
 		{"nodejs", "esm/index.f", "", `"esm"`},
 		{"nodejs", "late.f", "", `"late"`},
+		{"nodejs", "plain.f", "", "null"},
 		{"nodejs", "sync.f", "Error", "sync"},
 		{"nodejs", "failed.f", "TypeError", "called back"},
 	} {

@@ -272,8 +272,9 @@ func (j *journal) add(lines []byte) {
 func (j *journal) start(id string, alone bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.drain()
-	if alone && !j.fresh {
+	if j.fresh { // what the start-up printed comes first
+		j.drain()
+	} else if alone {
 		j.tail = j.tail[:0]
 	}
 	b := j.scratch[:0]

@@ -3,6 +3,7 @@ package process_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -21,14 +22,23 @@ import (
 	"github.com/millrace/millrace/internal/plugin"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(golangDir())
+		os.Exit(code)
+	}))
+}
+
+func golangDir() string {
+	return filepath.Join(os.TempDir(), fmt.Sprintf("millrace-golang-%d", os.Getpid()))
+}
 
 // golang builds the Go handler, once for the tests of a run.
 var golang = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "millrace-golang-")
-	if err != nil {
-		return "", err
+	if dir := os.Getenv("MILLRACE_INNER_CODE"); dir != "" {
+		return dir, nil
 	}
+	dir := golangDir()
 	out, err := exec.CommandContext(context.Background(), "go", "build", "-tags", "lambda.norpc", "-o", filepath.Join(dir, "bootstrap"), "./testdata/golang").CombinedOutput()
 	if err != nil {
 		return "", &buildError{string(out)}

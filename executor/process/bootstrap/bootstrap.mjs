@@ -323,8 +323,8 @@ function call(handler, event, context) {
     // A handler that neither returns a promise nor calls back has answered when nothing is left to do.
     whenIdle = () => resolve(null);
     const result = handler(event, context, callback);
+    // As on AWS, what is returned counts only if it is a promise.
     if (result && typeof result.then === 'function') result.then(resolve, reject);
-    else if (result !== undefined && handler.length < 3) resolve(result);
   });
 }
 
