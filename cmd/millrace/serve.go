@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/signal"
 	"strings"
-	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -47,7 +46,8 @@ SIGHUP, and a change of the file, makes it apply the difference; what did not ch
 }
 
 func serve(ctx context.Context, stderr io.Writer, file string, watch bool) error {
-	out := &lockedWriter{w: stderr}
+	out := newOutput(stderr)
+	defer out.close()
 	c, err := app.Load(file)
 	if err != nil {
 		return &exitError{exitUsage, err}
@@ -123,18 +123,6 @@ func logger(w io.Writer, c config.Log) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(w, opts))
 	}
 	return slog.New(slog.NewTextHandler(w, opts))
-}
-
-// lockedWriter keeps lines of the hub and of functions whole.
-type lockedWriter struct {
-	mu sync.Mutex
-	w  io.Writer
-}
-
-func (l *lockedWriter) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(p)
 }
 
 func checkCommand() *cobra.Command {

@@ -86,9 +86,9 @@ func (fs *functions) prepare(ctx context.Context, name string, c config.Function
 		return nil, err
 	}
 	s := settings(c.With)
-	most := fs.total
+	most := min(c.Async.MaximumConcurrency, fs.total)
 	if s.Reserved != executor.Unreserved {
-		most = s.Reserved
+		most = min(most, s.Reserved)
 	}
 	return &function{
 		name: name, settings: s, runs: fs.account.Limit(name, runs),

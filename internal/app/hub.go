@@ -93,7 +93,7 @@ func newHub(ctx context.Context, c *config.Config, o Options) (*hub, error) {
 		Name: "millrace_trigger_events_total",
 		Help: "Events that a trigger handed on: answered (RequestResponse), accepted (Event, durable), or refused.",
 	}, []string{"trigger", "result"}))
-	if h.tracing, err = newTracing(ctx, c.Tracing, o.Version); err != nil {
+	if h.tracing, err = newTracing(ctx, c.Tracing, o.Version, o.Clock); err != nil {
 		return nil, err
 	}
 	h.functions = newFunctions(c, h.metrics, h.tracing)

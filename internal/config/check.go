@@ -295,6 +295,9 @@ func (d *decoder) async(c *Config, name string, a Async) {
 	if a.MaximumRetryAttempts < 0 || a.MaximumRetryAttempts > maxRetries {
 		d.report(path+".maximumRetryAttempts", "maximumRetryAttempts: want 0 to %d, have %d", maxRetries, a.MaximumRetryAttempts)
 	}
+	if a.MaximumConcurrency < 1 || a.MaximumConcurrency > 10000 {
+		d.report(path+".maximumConcurrency", "maximumConcurrency: want 1 to 10000, have %d", a.MaximumConcurrency)
+	}
 	if a.MaximumEventAge < minAge || a.MaximumEventAge > maxAge {
 		d.report(path+".maximumEventAge", "maximumEventAge: want 60s to 336h, have %s", a.MaximumEventAge)
 	}

@@ -90,6 +90,11 @@ type Async struct {
 	// Each is from 0s to 24h. The default is AWS's.
 	RetryDelays []time.Duration `yaml:"retryDelays"`
 
+	// MaximumConcurrency is how many events of the queue may run at once, 1 to 10000, and never more than the
+	// function's reserved concurrency. AWS has no such setting: there a backlog may take all the concurrency of the
+	// account, which on one machine would start as many processes.
+	MaximumConcurrency int `yaml:"maximumConcurrency"`
+
 	// OnSuccess names the destinations, one or a list, that get the record of an event whose function
 	// succeeded.
 	OnSuccess Names `yaml:"onSuccess"`
@@ -231,6 +236,7 @@ func Defaults() Config {
 func FunctionDefaults() Function {
 	return Function{Async: Async{
 		MaximumRetryAttempts: 2,
+		MaximumConcurrency:   32,
 		MaximumEventAge:      6 * time.Hour,
 		RetryDelays:          []time.Duration{time.Minute, 2 * time.Minute},
 	}}

@@ -101,13 +101,22 @@ func (b *bench) wasm() error {
 	if err != nil {
 		return err
 	}
-	h, stop, err := b.startHub(fmt.Sprintf("functions:\n  f: {runtime: wasm, module: %q}\ntriggers:\n  t: {kind: function-url, with: {path: /f}, function: f}\n", module))
+	h, stop, err := b.startHub(fmt.Sprintf(`
+functions:
+  f: {runtime: wasm, module: %q}
+  g: {runtime: wasm, module: %q, function: copying}
+triggers:
+  f: {kind: function-url, with: {path: /f}, function: f}
+  g: {kind: function-url, with: {path: /g}, function: g}
+`, module, module))
 	if err != nil {
 		return err
 	}
 	defer stop()
 	for _, n := range []int{1, 8} {
-		m, err := b.turns(b.rate(post(echo.address, "/", payload(), ""), n), b.rate(post(host(h.Gateway), "/f", payload(), ""), n))
+		text := "Content-Type: text/plain\r\n"
+		m, err := b.turns(b.rate(post(echo.address, "/", payload(), text), n),
+			b.rate(post(host(h.Gateway), "/f", payload(), text), n), b.rate(post(host(h.Gateway), "/g", payload(), text), n))
 		if err != nil {
 			return err
 		}
@@ -116,6 +125,7 @@ func (b *bench) wasm() error {
 			least = 0.7
 		}
 		b.atLeast("wasm", fmt.Sprintf("function URL to a reused instance, %d clients", n), "requests/s", m[0], m[1], least, "")
+		b.atLeast("wasm", fmt.Sprintf("the same, the guest copies the event, %d clients", n), "requests/s", m[0], m[2], 0, "")
 	}
 	return nil
 }

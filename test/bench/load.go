@@ -22,7 +22,7 @@ type load struct {
 
 func post(address, path string, body []byte, headers string) load {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%s\r\n", path, address, len(body), headers)
+	fmt.Fprintf(&b, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n%s\r\n", path, address, len(body), headers)
 	b.Write(body)
 	return load{address: address, request: b.Bytes(), status: 200}
 }
@@ -70,6 +70,7 @@ func (l load) run(clients int, length time.Duration) (result, error) {
 	}, nil
 }
 
+// client sends at least one request, and more until the deadline.
 func (l load) client(deadline time.Time) (lat []time.Duration, wrong int, err error) {
 	conn, err := net.Dial("tcp", l.address)
 	if err != nil {
@@ -78,7 +79,7 @@ func (l load) client(deadline time.Time) (lat []time.Duration, wrong int, err er
 	defer conn.Close()
 	conn.SetDeadline(deadline.Add(20 * time.Second))
 	r := bufio.NewReaderSize(conn, 16<<10)
-	for time.Now().Before(deadline) {
+	for {
 		began := time.Now()
 		if _, err := conn.Write(l.request); err != nil {
 			return lat, wrong, err
@@ -92,8 +93,10 @@ func (l load) client(deadline time.Time) (lat []time.Duration, wrong int, err er
 		} else {
 			wrong++
 		}
+		if !time.Now().Before(deadline) {
+			return lat, wrong, nil
+		}
 	}
-	return lat, wrong, nil
 }
 
 // readResponse reads one response with a Content-Length, or none for 204.

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -21,7 +20,7 @@ type Hub struct {
 	Gateway, AWS, Admin string        // URLs
 	Started             time.Duration // from the start of the process until it was ready
 	cmd                 *exec.Cmd
-	log                 *log
+	log                 string // file
 	done                chan struct{}
 	err                 error
 }
@@ -41,10 +40,16 @@ func Start(binary, dir, yaml string, env ...string) (*Hub, error) {
 
 // StartFile is Start with a file that is there.
 func StartFile(binary, file string, env ...string) (*Hub, error) {
-	h := &Hub{log: &log{ready: make(chan struct{})}, done: make(chan struct{})}
+	// Its log goes to a file, as a service's does: through a pipe this process would pay for reading it.
+	log, err := os.CreateTemp(filepath.Dir(file), "hub-*.log")
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	h := &Hub{log: log.Name(), done: make(chan struct{})}
 	h.cmd = exec.Command(binary, "serve", file)
 	h.cmd.Env = append(os.Environ(), env...)
-	h.cmd.Stderr = h.log
+	h.cmd.Stderr = log
 	began := time.Now()
 	if err := h.cmd.Start(); err != nil {
 		return nil, err
@@ -53,16 +58,19 @@ func StartFile(binary, file string, env ...string) (*Hub, error) {
 		h.err = h.cmd.Wait()
 		close(h.done)
 	}()
-	select {
-	case <-h.log.ready:
-		h.Started = time.Since(began)
-	case <-h.done:
-		return nil, fmt.Errorf("%w: the hub ended before it was ready:\n%s", errors.Join(h.err, ErrEnded), h.log.String())
-	case <-time.After(time.Minute):
-		h.Kill()
-		return nil, fmt.Errorf("the hub is not ready after a minute:\n%s", h.log.String())
+	for !strings.Contains(h.Log(), "millrace is ready.") {
+		select {
+		case <-h.done:
+			return nil, fmt.Errorf("%w: the hub ended before it was ready:\n%s", errors.Join(h.err, ErrEnded), h.Log())
+		case <-time.After(time.Millisecond):
+		}
+		if time.Since(began) > time.Minute {
+			h.Kill()
+			return nil, fmt.Errorf("the hub is not ready after a minute:\n%s", h.Log())
+		}
 	}
-	h.Gateway, h.AWS, h.Admin = h.log.address("gateway"), h.log.address("aws"), h.log.address("admin")
+	h.Started = time.Since(began)
+	h.Gateway, h.AWS, h.Admin = h.address("gateway"), h.address("aws"), h.address("admin")
 	return h, nil
 }
 
@@ -90,7 +98,7 @@ func (h *Hub) Wait() error {
 		return h.err
 	case <-time.After(time.Minute):
 		h.Kill()
-		return fmt.Errorf("the hub did not stop within a minute:\n%s", h.log.String())
+		return fmt.Errorf("the hub did not stop within a minute:\n%s", h.Log())
 	}
 }
 
@@ -101,36 +109,17 @@ func (h *Hub) Kill() {
 }
 
 // Log is all that the hub has written to standard error.
-func (h *Hub) Log() string { return h.log.String() }
-
-// log gathers the hub's standard error.
-type log struct {
-	mu    sync.Mutex
-	buf   bytes.Buffer
-	ready chan struct{}
-	is    bool
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.buf.Write(p)
-	if !l.is && bytes.Contains(l.buf.Bytes(), []byte("millrace is ready.")) {
-		l.is = true
-		close(l.ready)
+func (h *Hub) Log() string {
+	data, err := os.ReadFile(h.log)
+	if err != nil {
+		return err.Error()
 	}
-	return len(p), nil
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
+	return string(data)
 }
 
 // address finds a line such as "  gateway  http://127.0.0.1:8080".
-func (l *log) address(name string) string {
-	s := bufio.NewScanner(strings.NewReader(l.String()))
+func (h *Hub) address(name string) string {
+	s := bufio.NewScanner(strings.NewReader(h.Log()))
 	for s.Scan() {
 		if f := strings.Fields(s.Text()); len(f) == 2 && f[0] == name && strings.HasPrefix(f[1], "http") {
 			return f[1]

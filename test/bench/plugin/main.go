@@ -1,13 +1,51 @@
 //go:build wasip1
 
-// Plugin is the Extism plug-in that benchmarks invoke: it answers with its event.
+// Plugin is the Extism plug-in that benchmarks invoke. Both functions answer with their event: one hands the
+// hub's own copy back, the other copies it through the guest, a word at a time, as Extism's kits do.
 package main
 
-import "github.com/extism/go-pdk"
+//go:wasmimport extism:host/env input_length
+func inputLength() uint64
+
+//go:wasmimport extism:host/env input_offset
+func inputOffset() uint64
+
+//go:wasmimport extism:host/env input_load_u64
+func inputLoad(offset uint64) uint64
+
+//go:wasmimport extism:host/env input_load_u8
+func inputLoadByte(offset uint64) uint32
+
+//go:wasmimport extism:host/env alloc
+func alloc(length uint64) uint64
+
+//go:wasmimport extism:host/env store_u64
+func store(offset, value uint64)
+
+//go:wasmimport extism:host/env store_u8
+func storeByte(offset uint64, value uint32)
+
+//go:wasmimport extism:host/env output_set
+func outputSet(offset, length uint64)
 
 //go:wasmexport handle
 func handle() int32 {
-	pdk.Output(pdk.Input())
+	outputSet(inputOffset(), inputLength())
+	return 0
+}
+
+//go:wasmexport copying
+func copying() int32 {
+	n := inputLength()
+	out := alloc(n)
+	i := uint64(0)
+	for ; i+8 <= n; i += 8 {
+		store(out+i, inputLoad(i))
+	}
+	for ; i < n; i++ {
+		storeByte(out+i, inputLoadByte(i))
+	}
+	outputSet(out, n)
 	return 0
 }
 
