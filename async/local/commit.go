@@ -3,6 +3,7 @@ package local
 import (
 	"encoding/binary"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +23,7 @@ type group struct {
 	changed []*function
 	sync    bool          // it must be on disk
 	urgent  bool          // somebody waits for it
+	waiters int           // how many do
 	done    chan struct{} // closed once it is written
 	err     error         // valid then
 }
@@ -92,6 +94,7 @@ func (s *Store) syncLocked(g *group) error {
 // nowLocked returns once g, the next group, is written. The caller holds s.mu, which is released.
 func (s *Store) nowLocked(g *group) error {
 	g.urgent = true
+	g.waiters++
 	if s.writing {
 		s.mu.Unlock()
 	} else {
@@ -179,6 +182,7 @@ func (s *Store) commit() {
 // write writes the next group and reports whether the one after it is urgent; if so, s.writing stays set. The
 // caller holds s.mu, which is released.
 func (s *Store) write() (more bool) {
+	s.gather()
 	g := s.next
 	s.next, s.current = nil, g
 	s.seal(g)
@@ -211,6 +215,19 @@ func (s *Store) write() (more bool) {
 		s.arm()
 	}
 	return false
+}
+
+// gather lets those join the next group whom the last one has just set free: without it the first of them
+// would be written alone, and the others wait for two writes. The caller holds s.mu, and nobody else writes.
+func (s *Store) gather() {
+	if s.next.waiters > 0 {
+		for n := 0; n < 64 && s.next.waiters < s.company; n++ {
+			s.mu.Unlock()
+			runtime.Gosched()
+			s.mu.Lock()
+		}
+		s.company = s.next.waiters
+	}
 }
 
 // seal adds the counts, as they are after everything in the group. The caller holds s.mu.

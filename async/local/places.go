@@ -2,9 +2,9 @@ package local
 
 // places is a set of events, by place. Places grow, so that the members lie close together: a bit for each in
 // blocks that are freed when they empty.
-type places map[uint64]*block
+type places map[uint64]*span
 
-type block struct {
+type span struct {
 	bits [64]uint64
 	n    int
 }
@@ -20,7 +20,7 @@ func (p places) add(seq uint64) {
 	}
 	b := p[seq>>12]
 	if b == nil {
-		b = &block{}
+		b = &span{}
 		p[seq>>12] = b
 	}
 	b.bits[seq>>6&63] |= 1 << (seq & 63)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable/block"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/millrace/millrace/async"
@@ -47,6 +48,7 @@ type Store struct {
 	next      *group // takes what is recorded now
 	current   *group // is being written
 	writing   bool   // somebody writes groups
+	company   int    // how many waited for the last group that anybody waited for
 	scratch   []byte // for encoding
 	timer     clock.Timer
 	armed     bool // the timer is set
@@ -102,7 +104,7 @@ func Open(c Config, d plugin.Deps) (*Store, error) {
 	}()
 	cache := pebble.NewCache(cacheSize)
 	defer cache.Unref()
-	db, err := pebble.Open(c.Dir, &pebble.Options{
+	o := &pebble.Options{
 		FS:                          vfs.OnDiskFull(zeroFilled{vfs.Default}, func() { s.diskFull(ctx) }),
 		Lock:                        lock,
 		Cache:                       cache,
@@ -113,7 +115,10 @@ func Open(c Config, d plugin.Deps) (*Store, error) {
 		L0StopWritesThreshold:       64,
 		Logger:                      logger{s},
 		EventListener:               &pebble.EventListener{BackgroundError: s.backgroundError, DataCorruption: s.corruption},
-	})
+	}
+	// Most of what reaches the first level is deleted before the next: compressing it is wasted work.
+	o.Levels[0].Compression = func() *block.CompressionProfile { return block.NoCompression }
+	db, err := pebble.Open(c.Dir, o)
 	if err != nil {
 		return nil, damaged(c.Dir, err)
 	}
