@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -18,12 +19,10 @@ func TestProcessesDieWithTheHub(t *testing.T) {
 		t.Skip("this is the inner run")
 	}
 	data := t.TempDir()
-	code, err := golang()
-	if err != nil {
-		t.Fatal(err)
-	}
+	// This one would not notice by itself that the hub is gone.
+	c := script(t, `echo $$ > "$PIDS.new"; mv "$PIDS.new" "$PIDS"; exec sleep 1000`)
 	hub := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestInnerHub$")
-	hub.Env = append(os.Environ(), "MILLRACE_INNER_HUB="+data, "MILLRACE_INNER_CODE="+code)
+	hub.Env = append(os.Environ(), "MILLRACE_INNER_HUB="+data, "MILLRACE_INNER_CODE="+c.Code, "TMPDIR="+t.TempDir())
 	out, err := hub.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -63,10 +62,19 @@ func TestInnerHub(t *testing.T) {
 	}
 	d := deps(t, nil)
 	d.Data = data
-	f, err := process.Open(t.Context(), config(t, "provided"), d)
-	if err != nil {
+	file := filepath.Join(t.TempDir(), "pids")
+	c := process.Defaults("provided")
+	c.Code, c.Concurrency.Provisioned = os.Getenv("MILLRACE_INNER_CODE"), 1
+	c.Environment = map[string]string{"PIDS": file}
+	if _, err := process.Open(t.Context(), c, d); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Println(string(do(t, f, `{"do":"pid"}`).Payload))
+	eventually(t, "the function starts", func() bool {
+		pid, err := os.ReadFile(file)
+		if err == nil {
+			fmt.Print(string(pid))
+		}
+		return err == nil
+	})
 	select {}
 }

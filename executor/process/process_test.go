@@ -35,9 +35,6 @@ func golangDir() string {
 
 // golang builds the Go handler, once for the tests of a run.
 var golang = sync.OnceValues(func() (string, error) {
-	if dir := os.Getenv("MILLRACE_INNER_CODE"); dir != "" {
-		return dir, nil
-	}
 	dir := golangDir()
 	out, err := exec.CommandContext(context.Background(), "go", "build", "-tags", "lambda.norpc", "-o", filepath.Join(dir, "bootstrap"), "./testdata/golang").CombinedOutput()
 	if err != nil {
