@@ -193,7 +193,7 @@ func TestADamagedStoreIsReportedAndLeftAsItIs(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				for i := len(b) / 4; i < len(b)/2; i++ {
+				for i := min(8, len(b)); i < len(b)/2; i++ {
 					b[i] ^= 0x55
 				}
 				if err := os.WriteFile(name, b, 0o600); err != nil {
@@ -311,7 +311,7 @@ func TestWithLittleFreeSpaceEventsAreRefused(t *testing.T) {
 
 func TestAFullDiskLosesNothing(t *testing.T) {
 	t.Parallel()
-	dir := disk(t, 96<<20)
+	dir := disk(t, 256<<20)
 	c := config(filepath.Join(dir, "store"))
 	var logs lockedBuffer
 	d := deps(clock.System{})
@@ -321,7 +321,7 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := filepath.Join(dir, "other")
-	if err := os.WriteFile(other, make([]byte, 40<<20), 0o600); err != nil {
+	if err := os.WriteFile(other, make([]byte, 200<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var mu sync.Mutex
