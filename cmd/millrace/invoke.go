@@ -21,6 +21,9 @@ import (
 	"github.com/millrace/millrace/internal/clock"
 )
 
+// defaultEndpoint is the aws address of a hub whose file sets none.
+const defaultEndpoint = "http://127.0.0.1:4566"
+
 type invocation struct {
 	function string
 	payload  string
@@ -62,7 +65,7 @@ $AWS_SECRET_ACCESS_KEY sign the request.`,
 	}
 	endpoint := os.Getenv("AWS_ENDPOINT_URL")
 	if endpoint == "" {
-		endpoint = "http://127.0.0.1:4566"
+		endpoint = defaultEndpoint
 	}
 	f := cmd.Flags()
 	f.StringVarP(&v.payload, "payload", "p", "{}", "the JSON document, @FILE, or - for standard input")

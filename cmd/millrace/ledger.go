@@ -76,6 +76,9 @@ func queueCommand() *cobra.Command {
 			if events {
 				return failed(listEvents(cmd, c, r, s, async.Queued, async.Running))
 			}
+			if s != (selection{limit: s.limit}) || cmd.Flags().Changed("limit") {
+				return usage("%s: --function, --since and --limit choose events, so they go with --events", cmd.CommandPath())
+			}
 			stats, err := c.Queue(cmd.Context())
 			if err != nil {
 				return failed(err)
@@ -215,8 +218,11 @@ func bulk(r *remote, name, short, done string, do func(*admin.Client, context.Co
 			if err != nil {
 				return err
 			}
-			if len(args) == 0 && s.function == "" && s.since == 0 && !s.all {
+			switch narrow := s.function != "" || s.since != 0; {
+			case len(args) == 0 && !narrow && !s.all:
 				return usage("%s: say which: ids, --function, --since, or --all", cmd.CommandPath())
+			case len(args) > 0 && (narrow || s.all), narrow && s.all:
+				return usage("%s: give ids, or --function and --since, or --all, and not two of them", cmd.CommandPath())
 			}
 			n := 0
 			if len(args) == 0 {
@@ -237,7 +243,11 @@ func bulk(r *remote, name, short, done string, do func(*admin.Client, context.Co
 				n += k
 			}
 			return failed(r.print(cmd.OutOrStdout(), map[string]int{"events": n}, func(w io.Writer) {
-				fmt.Fprintf(w, "%d events %s\n", n, done)
+				noun := "events"
+				if n == 1 {
+					noun = "event"
+				}
+				fmt.Fprintf(w, "%d %s %s\n", n, noun, done)
 			}))
 		},
 	}

@@ -101,7 +101,11 @@ func welcome(s app.Serving) string {
 		}
 	}
 	if s.AWS != "" && len(s.Status.Functions) > 0 {
-		try = append(try, fmt.Sprintf("millrace invoke %s --payload '{}'", s.Status.Functions[0].Name))
+		invoke := fmt.Sprintf("millrace invoke %s --payload '{}'", s.Status.Functions[0].Name)
+		if s.AWS != defaultEndpoint {
+			invoke += " --endpoint " + s.AWS
+		}
+		try = append(try, invoke)
 	}
 	if len(try) > 0 {
 		b.WriteString("\nTry:\n")
