@@ -40,10 +40,13 @@ type Hub struct {
 }
 
 // A Config of a source that mounts handlers or names functions has these methods too, so that collisions and
-// missing functions are reported before anything starts.
+// missing functions are reported before anything starts, and people are told what to try.
 type (
 	// Mounter lists the patterns that the source will mount.
 	Mounter interface{ Patterns() []string }
 	// Caller lists the functions that the source calls by name.
 	Caller interface{ Functions() []string }
+	// Exampler gives a command for people to copy that makes the source take an event, or "". In it {gateway}
+	// stands for the gateway's URL, and {dir} for the folder of the file.
+	Exampler interface{ Example() string }
 )

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"io"
 	"sync"
+	"time"
+
+	"github.com/millrace/millrace/internal/clock"
 )
 
 // output writes the lines of the hub and of functions to standard error, whole and in order. Lines that arrive
-// while others are being written go out together, so that a busy hub does not pay a system call for each. A
-// Write waits while maxBehind bytes are waiting: a slow reader slows the hub, and no line is lost.
+// within a moment go out together, so that a busy hub does not pay a system call for each. A Write waits while
+// maxBehind bytes are waiting: a slow reader slows the hub, and no line is lost.
 type output struct {
 	w    io.Writer
 	done chan struct{}
@@ -18,7 +22,10 @@ type output struct {
 	closed  bool
 }
 
-const maxBehind = 1 << 20
+const (
+	maxBehind = 1 << 20
+	moment    = 2 * time.Millisecond
+)
 
 func newOutput(w io.Writer) *output {
 	o := &output{w: w, done: make(chan struct{})}
@@ -54,6 +61,11 @@ func (o *output) run() {
 				return
 			}
 			o.cond.Wait()
+		}
+		if !o.closed {
+			o.mu.Unlock()
+			_ = clock.Sleep(context.Background(), clock.System{}, moment) // it is never cut short
+			o.mu.Lock()
 		}
 		lines := o.waiting
 		o.waiting = spare[:0]

@@ -47,7 +47,7 @@ func (h *hub) status(s *servers) admin.Status {
 			if t.State, err = running.status(); err != nil {
 				t.Error = err.Error()
 			}
-			t.Example = example(st.Gateway, tc.Kind, tc.With)
+			t.Example = example(st.Gateway, h.config.Dir, tc.With)
 		}
 		st.Triggers = append(st.Triggers, t)
 	}
@@ -65,28 +65,15 @@ func (h *hub) status(s *servers) admin.Status {
 	return st
 }
 
-// exampler is a source's configuration that knows how to make its source take an event, better than a plain
-// request can.
-type exampler interface{ Example() string }
-
 // example is a command that makes a trigger take an event, or "".
-func example(gateway, kind string, with any) string {
-	if e, ok := with.(exampler); ok {
-		if text := e.Example(); text != "" {
-			return strings.ReplaceAll(text, "{gateway}", gateway)
-		}
-	}
-	m, ok := with.(sources.Mounter)
-	if !ok || gateway == "" || kind == "sns" {
+func example(gateway, dir string, with any) string {
+	e, ok := with.(sources.Exampler)
+	if !ok {
 		return ""
 	}
-	patterns := m.Patterns()
-	if len(patterns) == 0 {
+	text := e.Example()
+	if gateway == "" && strings.Contains(text, "{gateway}") {
 		return ""
 	}
-	host, path, _ := strings.Cut(patterns[0], "/")
-	if host != "" {
-		return fmt.Sprintf("curl -H 'Host: %s' '%s/%s'", host, gateway, path)
-	}
-	return fmt.Sprintf("curl '%s/%s'", gateway, path)
+	return strings.NewReplacer("{gateway}", gateway, "{dir}", dir).Replace(text)
 }

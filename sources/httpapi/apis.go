@@ -178,6 +178,27 @@ func validRoutes(keys []string, fallback bool, bad func(path, format string, arg
 	return routes
 }
 
+// Example is a request to the first route.
+func (c *HTTPAPI) Example() string {
+	below := ""
+	if c.Stage != defaultRoute {
+		below = "/" + c.Stage
+	}
+	return c.example(below + firstPath(c.Routes))
+}
+
+// firstPath is the path of the first route, with something in the place of each parameter.
+func firstPath(routes []string) string {
+	if len(routes) == 0 {
+		return "/"
+	}
+	_, path, ok := strings.Cut(routes[0], " ")
+	if !ok {
+		return "/"
+	}
+	return strings.NewReplacer("{", "", "+}", "", "}", "").Replace(path)
+}
+
 // Functions lists the functions of the authorizers.
 func (c *HTTPAPI) Functions() []string {
 	var fs []string

@@ -95,6 +95,21 @@ func (m *Mount) Patterns() []string {
 	return []string{m.Host + "/"}
 }
 
+// Example is a request to the door's root.
+func (m *Mount) Example() string { return m.example("") }
+
+// example is a request to a path below the door's root.
+func (m *Mount) example(below string) string {
+	url := "'{gateway}" + m.prefix() + below + "'"
+	if m.prefix()+below == "" {
+		url = "'{gateway}/'"
+	}
+	if m.Host != "" {
+		return "curl -H 'Host: " + m.Host + "' " + url
+	}
+	return "curl " + url
+}
+
 // source mounts the handler of a front door.
 type source struct {
 	patterns []string

@@ -157,6 +157,9 @@ func (a *RESTAuthorizer) validate(path string, bad func(path, format string, arg
 	validTTL(path, a.AuthorizerResultTTL, identities, bad)
 }
 
+// Example is a request to the first route.
+func (c *RESTAPI) Example() string { return c.example("/" + c.Stage + firstPath(c.Routes)) }
+
 // Functions lists the functions of the authorizers.
 func (c *RESTAPI) Functions() []string {
 	var fs []string

@@ -143,6 +143,22 @@ func (c *Config) Patterns() []string {
 	return []string{c.Listen}
 }
 
+// Example puts an object into a watched directory.
+func (c *Config) Example() string {
+	if c.Directory == "" {
+		return ""
+	}
+	dir := c.Directory
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join("{dir}", dir)
+	}
+	suffix := c.Suffix
+	if suffix == "" {
+		suffix = ".txt"
+	}
+	return "echo hello > '" + filepath.Join(dir, c.Prefix+"hello"+suffix) + "'"
+}
+
 // wants reports whether an event passes the filters.
 func (c *Config) wants(name, bucket, key string) bool {
 	if c.Bucket != "" && bucket != c.Bucket || !strings.HasPrefix(key, c.Prefix) || !strings.HasSuffix(key, c.Suffix) {
