@@ -265,12 +265,14 @@ func (rc *runtimeConn) accept(l net.Listener, idle chan<- *runtimeConn) {
 				if bytes.HasPrefix(line, []byte("GET")) {
 					idle <- rc
 					event := <-rc.next
-					out = append(out[:0], "HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 8476a536-e9f4-11e8-9739-2dfe598c3fcd\r\nLambda-Runtime-Deadline-Ms: 4102444800000\r\nLambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:us-east-1:000000000000:function:f\r\nContent-Type: application/json\r\nContent-Length: "...)
+					out = append(out[:0], "HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 8476a536-e9f4-11e8-9739-2dfe598c3fcd\r\nLambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:us-east-1:000000000000:function:f\r\nContent-Type: application/json\r\nLambda-Runtime-Deadline-Ms: "...)
+					out = strconv.AppendInt(out, time.Now().Add(30*time.Second).UnixMilli(), 10)
+					out = append(out, "\r\nContent-Length: "...)
 					out = strconv.AppendInt(out, int64(len(event)), 10)
 					out = append(append(out, "\r\n\r\n"...), event...)
 				} else {
 					rc.answers <- body
-					out = append(out[:0], "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"...)
+					out = append(out[:0], "HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n"...)
 				}
 				if _, err := c.Write(out); err != nil {
 					return
