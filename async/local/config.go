@@ -17,7 +17,7 @@ import (
 // Config says where events are kept, how many, and for how long.
 type Config struct {
 	// Directory of the store, made if it is missing and used by one hub at a time. A relative path starts at the
-	// directory of the configuration file.
+	// directory of the configuration file. Empty is a folder of the hub's data folder.
 	Dir string `yaml:"dir"`
 
 	// Most bytes of events that the store holds, waiting and kept together. Beyond it no event is accepted. The
@@ -60,7 +60,6 @@ const (
 // Defaults returns the configuration of an empty section.
 func Defaults() Config {
 	return Config{
-		Dir:       "data",
 		MaxSize:   10 * plugin.GB,
 		MinFree:   256 * plugin.MB,
 		Retention: Retention{Age: 14 * 24 * time.Hour, Size: 1 * plugin.GB, Mode: failed},
@@ -70,9 +69,6 @@ func Defaults() Config {
 // Validate reports every bad value.
 func (c *Config) Validate() error {
 	var errs []error
-	if c.Dir == "" {
-		errs = append(errs, plugin.Invalid("dir", "is empty; name a directory, such as ./data"))
-	}
 	if c.MaxSize < plugin.MB {
 		errs = append(errs, plugin.Invalid("maxSize", "%s is less than 1MB, the largest payload", c.MaxSize))
 	}
@@ -100,7 +96,10 @@ func (c *Config) Validate() error {
 func Spec() plugin.Spec[async.Store] {
 	return plugin.Define("local", "Keeps events and their ledger in a directory of this machine.", Defaults(),
 		func(_ context.Context, c Config, d plugin.Deps) (async.Store, error) {
-			if !filepath.IsAbs(c.Dir) {
+			switch {
+			case c.Dir == "":
+				c.Dir = d.Data
+			case !filepath.IsAbs(c.Dir):
 				c.Dir = filepath.Join(d.Dir, c.Dir)
 			}
 			return Open(c, d)

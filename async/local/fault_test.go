@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -215,6 +217,75 @@ func TestADamagedStoreIsReportedAndLeftAsItIs(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Whatever place of the list of files is damaged, either nothing is missing or the store does not open. The
+// last chunk is left out: there damage looks like the end of an interrupted write.
+func TestADamagedListOfFilesIsNotTakenForAnInterruptedWrite(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for i := range 3 { // each opening adds to the list
+		s := open(t, config(dir), clock.System{})
+		if _, err := s.Accept(t.Context(), &async.Event{ID: fmt.Sprint(i), Function: "f", Payload: []byte(`{}`)}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	manifests, err := filepath.Glob(filepath.Join(dir, "MANIFEST-*"))
+	if err != nil || len(manifests) == 0 {
+		t.Fatal(manifests, err)
+	}
+	slices.Sort(manifests)
+	current := filepath.Base(manifests[len(manifests)-1])
+	whole, err := os.ReadFile(manifests[len(manifests)-1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := 0 // where the last chunk begins
+	for at := 0; at < len(whole); at += 7 + int(binary.LittleEndian.Uint16(whole[at+4:])) {
+		last = at
+	}
+	if last == 0 {
+		last = len(whole)
+	}
+	refused := 0
+	for at := 0; at < last; at += 5 {
+		broken := filepath.Join(t.TempDir(), "copy")
+		if err := os.CopyFS(broken, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		data := bytes.Clone(whole)
+		data[at] ^= 0x41
+		if err := os.WriteFile(filepath.Join(broken, current), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := local.Open(config(broken), deps(clock.System{}))
+		if err != nil {
+			refused++
+			if !strings.Contains(err.Error(), "damaged") || !strings.Contains(err.Error(), broken) {
+				t.Errorf("byte %d: the error does not explain: %v", at, err)
+			}
+			continue
+		}
+		found := 0
+		err = s.Recover(t.Context(), func(async.Pending) { found++ }, func(async.PendingDelivery) {})
+		if err != nil || found != 3 {
+			t.Errorf("byte %d of %d: opened with %d of 3 events, %v", at, len(whole), found, err)
+		}
+		s.Close()
+	}
+	if refused == 0 {
+		t.Error("no damage was noticed")
+	}
+	// An interrupted write is no damage.
+	if err := os.WriteFile(filepath.Join(dir, current), append(bytes.Clone(whole), 1, 2, 3, 4, 5, 0, 1, 9, 9), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(t, config(dir), clock.System{}).Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -118,6 +118,9 @@ func Open(c Config, d plugin.Deps) (*Store, error) {
 	}
 	// Most of what reaches the first level is deleted before the next: compressing it is wasted work.
 	o.Levels[0].Compression = func() *block.CompressionProfile { return block.NoCompression }
+	if err := checkManifest(c.Dir); err != nil {
+		return nil, damaged(c.Dir, err)
+	}
 	db, err := pebble.Open(c.Dir, o)
 	if err != nil {
 		return nil, damaged(c.Dir, err)
