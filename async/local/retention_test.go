@@ -184,14 +184,13 @@ func TestValidate(t *testing.T) {
 		want   string
 	}{
 		{"the defaults are good", func(*local.Config) {}, ""},
-		{"an empty directory", func(c *local.Config) { c.Dir = "" }, "dir: is empty; name a directory, such as ./data"},
 		{"a small store", func(c *local.Config) { c.MaxSize, c.Retention.Size = 1, 0 }, "maxSize: 1 is less than 1MB, the largest payload"},
 		{"a short age", func(c *local.Config) { c.Retention.Age = 0 }, "retention.age: 0s is less than 1m"},
 		{"no room for new events", func(c *local.Config) { c.Retention.Size = 20 * plugin.GB }, "retention.size: 20GB is more than maxSize, 10GB: events that are over would leave no room for new ones"},
 		{"an unknown mode", func(c *local.Config) { c.Retention.Mode = "all" }, `retention.mode: "all" is not a mode; use full, failed or metadata`},
 		{"a pattern to redact", func(c *local.Config) { c.Redact = []string{"ok", "a.*"} }, `redact[1]: "a.*" is neither a name, such as password, nor a path, such as $.user.password`},
 		{"an empty path to redact", func(c *local.Config) { c.Redact = []string{"$.a..b"} }, `redact[0]: "$.a..b" is not a path of names, such as $.user.password`},
-		{"two faults", func(c *local.Config) { c.Dir, c.Retention.Mode = "", "" }, "dir: is empty; name a directory, such as ./data\n" + `retention.mode: "" is not a mode; use full, failed or metadata`},
+		{"two faults", func(c *local.Config) { c.Retention.Age, c.Retention.Mode = time.Second, "" }, "retention.age: 1s is less than 1m\n" + `retention.mode: "" is not a mode; use full, failed or metadata`},
 	} {
 		conf := local.Defaults()
 		c.change(&conf)

@@ -63,7 +63,7 @@ var built = func() func(testing.TB, string) string {
 				args = append(args, "-buildmode=c-shared")
 			}
 			cmd := exec.CommandContext(context.Background(), "go", append(args, "./testdata/"+name)...)
-			cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
+			cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=") // flags of the tests, such as -race, are not the guest's
 			if out, err := cmd.CombinedOutput(); err != nil {
 				p.err = fmt.Errorf("%w\n%s", err, out)
 			}

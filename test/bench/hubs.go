@@ -51,7 +51,7 @@ func (b *bench) rate(l load, clients int) side {
 func (b *bench) wasmModule() (string, error) {
 	out := filepath.Join(b.dir, "echo.wasm")
 	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-o", out, "github.com/millrace/millrace/test/bench/plugin")
-	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
+	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the plug-in: %w\n%s", err, text)
 	}
