@@ -58,10 +58,19 @@ func TestPlatformFailuresAreAWSDocuments(t *testing.T) {
 		{executor.Exited("id", ""), `{"errorType":"Runtime.ExitError","errorMessage":"RequestId: id Error: Runtime exited without providing a reason"}`},
 		{executor.Exited("id", "exit status 127"), `{"errorType":"Runtime.ExitError","errorMessage":"RequestId: id Error: Runtime exited with error: exit status 127"}`},
 		{executor.Exited("id", `a "quoted" <reason>`), `{"errorType":"Runtime.ExitError","errorMessage":"RequestId: id Error: Runtime exited with error: a \"quoted\" <reason>"}`},
+		{executor.Failed(`A"B`, "no <b>"), `{"errorType":"A\"B","errorMessage":"no <b>"}`},
 		{executor.ResponseTooLarge(), `{"errorMessage":"Response payload size exceeded maximum allowed payload size (6291556 bytes).","errorType":"Function.ResponseSizeTooLarge"}`},
 	} {
 		if got := string(tc.response.Payload); got != tc.want {
 			t.Errorf("got  %s\nwant %s", got, tc.want)
+		}
+		if got := executor.ParseFailure(tc.response.Payload); *got != *tc.response.Failure {
+			t.Errorf("%s is read as %+v, want %+v", tc.want, got, tc.response.Failure)
+		}
+	}
+	for _, other := range []string{"", "{", "[]", `{"errorType":1}`, `"text"`} {
+		if got := executor.ParseFailure([]byte(other)); *got != (executor.Failure{}) {
+			t.Errorf("%s is read as %+v", other, got)
 		}
 	}
 }

@@ -26,6 +26,7 @@ import (
 
 	"github.com/millrace/millrace/executor"
 	"github.com/millrace/millrace/internal/fixtures"
+	"github.com/millrace/millrace/test/services"
 )
 
 const (
@@ -336,19 +337,12 @@ func TestAStreamWhoseClientHangsUpRunsToItsEnd(t *testing.T) {
 
 func TestBoto3(t *testing.T) {
 	t.Parallel()
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		t.Skip("no python3 on PATH")
-	}
+	python := services.NeedPython(t, "boto3")
 	h := newHub()
 	h.keys = map[string]string{accessKey: secret}
 	const script = `
-import sys
-try:
-    import boto3, botocore.exceptions
-except ImportError:
-    sys.exit(3)
-import json
+import json, sys
+import boto3, botocore.exceptions
 c = boto3.client("lambda", endpoint_url=sys.argv[1], region_name="us-east-1", aws_access_key_id=sys.argv[2], aws_secret_access_key=sys.argv[3])
 def show(name, r, *keys):
     print(name, json.dumps({k: (r[k].read().decode() if hasattr(r[k], "read") else r[k]) for k in keys if k in r}, sort_keys=True))
@@ -368,10 +362,6 @@ for f in (lambda: c.invoke(FunctionName="none"), lambda: c.invoke(FunctionName="
 print("names", [f["FunctionName"] for f in c.list_functions()["Functions"]])
 `
 	out, err := exec.CommandContext(t.Context(), python, "-c", script, serve(t, h), accessKey, secret).CombinedOutput()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() == 3 {
-		t.Skip("python3 has no boto3")
-	}
 	const want = `sync {"ExecutedVersion": "$LATEST", "Payload": "{\"a\": 1}", "StatusCode": 200}
 event {"Payload": "", "StatusCode": 202}
 dry {"Payload": "", "StatusCode": 204}
@@ -390,10 +380,7 @@ names ['broken', 'echo', 'reserved']
 
 func TestAWSCommandLine(t *testing.T) {
 	t.Parallel()
-	cli, err := exec.LookPath("aws")
-	if err != nil {
-		t.Skip("no aws on PATH")
-	}
+	cli := services.Need(t, "aws")
 	h := newHub()
 	h.keys = map[string]string{accessKey: secret}
 	file := filepath.Join(t.TempDir(), "out.json")

@@ -44,8 +44,7 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request, name string, fun
 		s.metrics.requests.WithLabelValues(opStream, "function_error").Inc()
 		details := response.Payload
 		if len(details) == 0 {
-			details = append(event.AppendString([]byte(`{"errorType":`), failure.Type), `,"errorMessage":`...)
-			details = append(event.AppendString(details, failure.Message), '}')
+			details = executor.Failed(failure.Type, failure.Message).Payload
 		}
 		out.complete("Unhandled", details, response.Log, req.LogTail)
 		return

@@ -1,14 +1,10 @@
 package httpfn
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -49,7 +45,7 @@ type Config struct {
 	Signing Signing `yaml:"signing"`
 
 	// TLS says whom to trust and who we are on https.
-	TLS TLS `yaml:"tls"`
+	TLS plugin.TLS `yaml:"tls"`
 
 	// Concurrency limits how many invocations run at once.
 	Concurrency Concurrency `yaml:"concurrency"`
@@ -61,24 +57,6 @@ type Signing struct {
 	// and webhook-signature; none means no signature. Each is "whsec_" and the base64 of a key, or a text of
 	// at least 16 bytes. Give the new and the old one while receivers change over.
 	Secrets []plugin.Secret `yaml:"secrets"`
-}
-
-// TLS is the set-up of https.
-type TLS struct {
-	// CA is a file of PEM certificates to trust in place of the system's.
-	CA string `yaml:"ca"`
-
-	// Certificate is a file with the PEM certificate that identifies the hub, if the endpoint asks for one.
-	Certificate string `yaml:"certificate"`
-
-	// Key is the file with the PEM private key of certificate.
-	Key string `yaml:"key"`
-
-	// ServerName is the name that the endpoint's certificate must be for; empty is the host of url.
-	ServerName string `yaml:"serverName"`
-
-	// Insecure accepts any certificate, and so anybody in between. For tests only.
-	Insecure bool `yaml:"insecure"`
 }
 
 // Concurrency is a share of the account's concurrency.
@@ -144,19 +122,13 @@ func (c *Config) Validate() error {
 			bad(fmt.Sprintf("signing.secrets[%d]", i), "%v", err)
 		}
 	}
-	if (c.TLS.Certificate == "") != (c.TLS.Key == "") {
-		bad("tls", "certificate and key go together; set both")
-	}
-	if c.TLS.Insecure && c.TLS.CA != "" {
-		bad("tls.insecure", "would make ca useless; remove one of them")
-	}
-	if u != nil && u.Scheme == "http" && c.TLS != (TLS{}) {
+	if u != nil && u.Scheme == "http" && c.TLS != (plugin.TLS{}) {
 		bad("tls", "has no effect on an http:// url; write https:// or remove it")
 	}
 	if c.Concurrency.Reserved < executor.Unreserved {
 		bad("concurrency.reserved", "%d is not a number of invocations; -1 is no reservation", c.Concurrency.Reserved)
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.TLS.Validate("tls"))...)
 }
 
 // reserved reports whether the hub itself sets a header, or the connection does.
@@ -173,33 +145,4 @@ func reserved(name string) bool {
 		return true
 	}
 	return false
-}
-
-func (t *TLS) load(dir string) (*tls.Config, error) {
-	c := &tls.Config{ServerName: t.ServerName, InsecureSkipVerify: t.Insecure} //nolint:gosec // only if the file asks for it
-	if t.CA != "" {
-		pem, err := os.ReadFile(resolve(dir, t.CA))
-		if err != nil {
-			return nil, fmt.Errorf("reading tls.ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("reading tls.ca: %s holds no PEM certificate", t.CA)
-		}
-	}
-	if t.Certificate != "" {
-		pair, err := tls.LoadX509KeyPair(resolve(dir, t.Certificate), resolve(dir, t.Key))
-		if err != nil {
-			return nil, fmt.Errorf("reading tls.certificate and tls.key: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
-}
-
-func resolve(dir, path string) string {
-	if filepath.IsAbs(path) {
-		return path
-	}
-	return filepath.Join(dir, path)
 }

@@ -17,7 +17,6 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -31,7 +30,6 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
-	"github.com/millrace/millrace/event"
 	"github.com/millrace/millrace/executor"
 	"github.com/millrace/millrace/internal/clock"
 	"github.com/millrace/millrace/internal/plugin"
@@ -77,7 +75,7 @@ func Open(_ context.Context, c Config, d plugin.Deps) (executor.Function, error)
 		}
 		f.header.Set(name, string(value))
 	}
-	trust, err := c.TLS.load(d.Dir)
+	trust, err := c.TLS.Load(d.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +90,7 @@ func Open(_ context.Context, c Config, d plugin.Deps) (executor.Function, error)
 		WriteBufferSize:     16 << 10,
 	}
 	if c.Socket != "" {
-		path := resolve(d.Dir, c.Socket)
+		path := plugin.Resolve(d.Dir, c.Socket)
 		f.transport.Proxy = nil
 		f.transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
@@ -228,7 +226,7 @@ func (f *function) answer(resp *http.Response, body []byte) (executor.Response, 
 			body = []byte("null") // as a handler that returns nothing
 		}
 		if resp.Header.Get("X-Amz-Function-Error") != "" {
-			return executor.Response{Payload: body, Failure: parseFailure(body)}, nil
+			return executor.Response{Payload: body, Failure: executor.ParseFailure(body)}, nil
 		}
 		return executor.Response{Payload: body}, nil
 	case status == http.StatusTooManyRequests:
@@ -242,7 +240,7 @@ func (f *function) answer(resp *http.Response, body []byte) (executor.Response, 
 		return executor.Response{}, e
 	}
 	permanent := status < 500
-	if fail := parseFailure(body); fail.Type != "" {
+	if fail := executor.ParseFailure(body); fail.Type != "" {
 		fail.Permanent = permanent
 		return executor.Response{Payload: body, Failure: fail}, nil
 	}
@@ -252,7 +250,9 @@ func (f *function) answer(resp *http.Response, body []byte) (executor.Response, 
 	} else if text := excerpt(body); text != "" {
 		message += ": " + text
 	}
-	return failure(typeStatus, message, permanent), nil
+	failed := executor.Failed(typeStatus, message)
+	failed.Failure.Permanent = permanent
+	return failed, nil
 }
 
 // stream hands the body on as it comes. What the client can not take is read and dropped, so that the
@@ -291,7 +291,7 @@ func (f *function) classify(err error) (executor.Response, error) {
 	if errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect") || isTLS(err) {
 		return executor.Response{}, f.fail(executor.Unready, err)
 	}
-	return failure(executor.TypeExit, "The connection was lost before a response came: "+err.Error(), false), nil
+	return executor.Failed(executor.TypeExit, "The connection was lost before a response came: "+err.Error()), nil
 }
 
 // isTLS reports whether the two sides could not agree on a safe connection.
@@ -324,25 +324,8 @@ func statusError(resp *http.Response) error {
 	return fmt.Errorf("the endpoint answered %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 }
 
-// parseFailure reads an error document as functions write it. Its Type is "" if body is none.
-func parseFailure(body []byte) *executor.Failure {
-	var doc struct {
-		Type    string `json:"errorType"`
-		Message string `json:"errorMessage"`
-	}
-	_ = json.Unmarshal(body, &doc) // a body that is something else leaves doc empty
-	return &executor.Failure{Type: doc.Type, Message: doc.Message}
-}
-
-func failure(errorType, message string, permanent bool) executor.Response {
-	doc := append([]byte(`{"errorType":`), event.AppendString(nil, errorType)...)
-	doc = append(doc, `,"errorMessage":`...)
-	doc = append(event.AppendString(doc, message), '}')
-	return executor.Response{Payload: doc, Failure: &executor.Failure{Type: errorType, Message: message, Permanent: permanent}}
-}
-
 func truncated(err error) executor.Response {
-	return failure(typeTruncated, "The connection was lost in the middle of the response: "+err.Error(), false)
+	return executor.Failed(typeTruncated, "The connection was lost in the middle of the response: "+err.Error())
 }
 
 // excerpt is the beginning of a body, if it is text.

@@ -259,13 +259,13 @@ func TestCertificatesAreChecked(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		name  string
-		tls   httpfn.TLS
+		tls   plugin.TLS
 		works bool
 	}{
-		{"unknown authority", httpfn.TLS{}, false},
-		{"named authority", httpfn.TLS{CA: ca}, true},
-		{"named authority, other name", httpfn.TLS{CA: ca, ServerName: "other.test"}, false},
-		{"insecure", httpfn.TLS{Insecure: true}, true},
+		{"unknown authority", plugin.TLS{}, false},
+		{"named authority", plugin.TLS{CA: ca}, true},
+		{"named authority, other name", plugin.TLS{CA: ca, ServerName: "other.test"}, false},
+		{"insecure", plugin.TLS{Insecure: true}, true},
 	} {
 		f, _ := open(t, s.URL, func(c *httpfn.Config) { c.TLS = tc.tls })
 		_, err := f.Invoke(t.Context(), request)
@@ -570,7 +570,7 @@ func TestValidateSaysWhatIsWrong(t *testing.T) {
 		{"weak secret", func(c *httpfn.Config) { c.Signing.Secrets = []plugin.Secret{"x"} }, "signing.secrets[0]: "},
 		{"certificate without key", func(c *httpfn.Config) { c.URL, c.TLS.Certificate = "https://x/", "a" }, "tls: certificate and key go together"},
 		{"TLS without https", func(c *httpfn.Config) { c.TLS.Insecure = true }, "tls: has no effect on an http:// url"},
-		{"insecure and ca", func(c *httpfn.Config) { c.URL, c.TLS = "https://x/", httpfn.TLS{Insecure: true, CA: "a"} }, "tls.insecure: would make ca useless"},
+		{"insecure and ca", func(c *httpfn.Config) { c.URL, c.TLS = "https://x/", plugin.TLS{Insecure: true, CA: "a"} }, "tls.insecure: would make ca useless"},
 		{"negative concurrency", func(c *httpfn.Config) { c.Concurrency.Reserved = -2 }, "concurrency.reserved: -2"},
 	} {
 		c := httpfn.Defaults()

@@ -9,7 +9,6 @@ package lambdafn
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -28,7 +27,6 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/google/uuid"
 
-	"github.com/millrace/millrace/event"
 	"github.com/millrace/millrace/executor"
 	"github.com/millrace/millrace/internal/awsapi"
 	"github.com/millrace/millrace/internal/clock"
@@ -286,7 +284,7 @@ func (f *function) stream(ctx context.Context, req executor.Request) (executor.R
 				resp.Payload = []byte(details)
 				resp.Failure = parseFailure(resp.Payload, code)
 				if resp.Failure.Message == "" {
-					resp.Payload = document(code, details)
+					resp.Payload = executor.Failed(code, details).Payload
 					resp.Failure.Message = details
 				}
 				return resp, nil
@@ -301,8 +299,8 @@ func (f *function) stream(ctx context.Context, req executor.Request) (executor.R
 	}
 	if resp.Streamed && ctx.Err() == nil {
 		message := "The connection was lost in the middle of the response: " + err.Error()
-		resp.Payload = document(typeTruncated, message)
-		resp.Failure = &executor.Failure{Type: typeTruncated, Message: message}
+		failed := executor.Failed(typeTruncated, message)
+		resp.Payload, resp.Failure = failed.Payload, failed.Failure
 		return resp, nil
 	}
 	return resp, fmt.Errorf("reading the stream: %w", err)
@@ -404,24 +402,14 @@ func (f *function) fail(k executor.Kind, err error) *executor.Error {
 // parseFailure reads an error document. One without a type, as older timeouts have it, gets the type of the
 // header.
 func parseFailure(body []byte, header string) *executor.Failure {
-	var doc struct {
-		Type    string `json:"errorType"`
-		Message string `json:"errorMessage"`
-	}
-	_ = json.Unmarshal(body, &doc) // a body that is something else leaves doc empty
-	if doc.Type == "" {
-		doc.Type = header
-		if strings.Contains(doc.Message, "Task timed out after") {
-			doc.Type = executor.TypeTimeout
+	failure := executor.ParseFailure(body)
+	if failure.Type == "" {
+		failure.Type = header
+		if strings.Contains(failure.Message, "Task timed out after") {
+			failure.Type = executor.TypeTimeout
 		}
 	}
-	return &executor.Failure{Type: doc.Type, Message: doc.Message}
-}
-
-func document(errorType, message string) []byte {
-	doc := append([]byte(`{"errorType":`), event.AppendString(nil, errorType)...)
-	doc = append(doc, `,"errorMessage":`...)
-	return append(event.AppendString(doc, message), '}')
+	return failure
 }
 
 func tail(log *string) []byte {

@@ -2,7 +2,6 @@ package process
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -421,13 +420,15 @@ func (c *conn) response(h head, b *body, id string) error {
 			limit = executor.MaxStream
 		}
 		size := strconv.Itoa(limit) + " bytes"
-		f := fail("Function.ResponseSizeTooLarge", "Response payload size exceeded maximum allowed payload size ("+size+").")
-		res.Payload, res.Failure = f.payload, &f.failure
+		over := executor.ResponseTooLarge()
+		if res.Streamed {
+			over = executor.Failed(executor.TypeTooLarge, "Response payload size exceeded maximum allowed payload size ("+size+").")
+		}
+		res.Payload, res.Failure = over.Payload, over.Failure
 		c.complete(inv, res)
 		return &refusal{413, "RequestEntityTooLarge", "Exceeded maximum allowed payload size (" + size + ").", false}
 	case err != nil && res.Streamed:
-		f := fail("Runtime.TruncatedResponse", "The response ended before it was complete.")
-		res.Failure = &f.failure
+		res.Failure = executor.Failed("Runtime.TruncatedResponse", "The response ended before it was complete.").Failure
 		c.complete(inv, res)
 		return err
 	case err != nil:
@@ -469,18 +470,14 @@ func relay(w io.Writer, b *body) error {
 
 // described reads a failure out of the document that tells of it.
 func described(doc []byte, kind string) *executor.Failure {
-	var d struct {
-		Type    string `json:"errorType"`
-		Message string `json:"errorMessage"`
+	failure := executor.ParseFailure(doc)
+	if failure.Type == "" {
+		failure.Type = kind
 	}
-	_ = json.Unmarshal(doc, &d) // the document is handed on whatever it is
-	if d.Type == "" {
-		d.Type = kind
+	if failure.Type == "" {
+		failure.Type = "Function.Unknown"
 	}
-	if d.Type == "" {
-		d.Type = "Function.Unknown"
-	}
-	return &executor.Failure{Type: d.Type, Message: d.Message}
+	return failure
 }
 
 // failure takes the error of the code.
@@ -514,11 +511,7 @@ func (c *conn) complete(inv *invocation, res executor.Response) {
 	inv.claimed = true
 	f.mu.Unlock()
 	if !late {
-		status := "success"
-		if res.Failure != nil {
-			status = "error"
-		}
-		res = f.account(e, inv, res, status)
+		res = f.account(e, inv, res)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -551,7 +544,7 @@ func (c *conn) initError(h head, b *body) error {
 		f.mu.Unlock()
 		return misplaced("The environment has started.")
 	}
-	e.failure = &failed{*described(doc, h.errorType), doc}
+	e.failure = &executor.Response{Payload: doc, Failure: described(doc, h.errorType)}
 	if e.timer != nil {
 		e.timer.Stop()
 	}

@@ -21,7 +21,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/millrace/millrace/event"
 	"github.com/millrace/millrace/executor"
 	"github.com/millrace/millrace/internal/clock"
 )
@@ -63,7 +62,7 @@ type environment struct {
 	asked    bool   // for an event: the start-up is over
 	ending   bool   // gets no more events
 	reason   string // why it ends
-	failure  *failed
+	failure  *executor.Response
 	timer    clock.Timer // of the start-up
 	guard    time.Time   // until when it must ask again, after an answer
 	term     clock.Timer // until SIGKILL
@@ -73,12 +72,6 @@ type environment struct {
 	peak     int64     // most memory seen, in bytes
 	looked   time.Time // when
 	over     int       // looks in a row that found too much
-}
-
-// failed is a failure and the document that tells of it.
-type failed struct {
-	failure executor.Failure
-	payload []byte
 }
 
 // start starts an environment; f.mu is held.
@@ -354,7 +347,7 @@ func (f *Function) over(e *environment, err error) {
 	f.mu.Unlock()
 
 	for _, inv := range cut {
-		f.finish(e, inv, e.exit(inv.req.ID), "error")
+		f.finish(e, inv, e.exit(inv.req.ID))
 	}
 	if !e.asked {
 		f.unstarted(e, err)
@@ -393,7 +386,7 @@ func (f *Function) unstarted(e *environment, err error) {
 		inv = f.next(nil)
 	}
 	if err == nil && e.reason == endInit {
-		e.log.note(fmt.Sprintf("INIT_REPORT Init Duration: %.2f ms\tPhase: init\tStatus: timeout", ms(f.clock.Now().Sub(e.began))))
+		e.log.note(fmt.Sprintf("INIT_REPORT Init Duration: %.2f ms\tPhase: init\tStatus: timeout", float64(f.clock.Now().Sub(e.began))/float64(time.Millisecond)))
 		if inv != nil {
 			f.time(inv)
 			f.start(&environment{bound: inv})
@@ -406,7 +399,7 @@ func (f *Function) unstarted(e *environment, err error) {
 		if err != nil {
 			f.log.Warn("starting an environment", "error", err)
 		} else if e.reason != endStopped {
-			f.log.Warn("an environment ended before it asked for an event", "error", e.exit("").failure.Message)
+			f.log.Warn("an environment ended before it asked for an event", "error", e.exit("").Failure.Message)
 		}
 		return
 	}
@@ -422,14 +415,17 @@ func (f *Function) unstarted(e *environment, err error) {
 		return
 	}
 	f.mu.Unlock()
+	var res executor.Response
 	switch {
 	case wrong != nil:
-		e.failure = fail("Runtime.InvalidEntrypoint", "RequestId: "+inv.req.ID+" Error: "+wrong.Error())
-	case e.failure == nil:
-		e.failure = e.exit(inv.req.ID)
+		res = executor.Failed("Runtime.InvalidEntrypoint", "RequestId: "+inv.req.ID+" Error: "+wrong.Error())
+	case e.failure != nil:
+		res = *e.failure
+	default:
+		res = e.exit(inv.req.ID)
 	}
 	e.log.start(inv.req.ID, true)
-	f.finish(e, inv, e.failure, "error")
+	f.finish(e, inv, res)
 }
 
 // replace starts a provisioned environment anew; f.mu is held. One that does not start is tried again, less
@@ -463,26 +459,17 @@ func (e *entrypoint) Error() string { return e.err.Error() }
 func (e *entrypoint) Unwrap() error { return e.err }
 
 // exit is the failure of an invocation whose process has ended.
-func (e *environment) exit(id string) *failed {
-	how := "Runtime exited without providing a reason"
+func (e *environment) exit(id string) executor.Response {
+	how := ""
 	if s := e.cmd.ProcessState; s != nil && !s.Success() {
-		how = "Runtime exited with error: " + strings.TrimSuffix(s.String(), " (core dumped)")
+		how = strings.TrimSuffix(s.String(), " (core dumped)")
 	}
-	return fail("Runtime.ExitError", "RequestId: "+id+" Error: "+how)
-}
-
-// fail makes a failure of the platform.
-func fail(kind, message string) *failed {
-	b := append([]byte{}, `{"errorType":`...)
-	b = event.AppendString(b, kind)
-	b = append(b, `,"errorMessage":`...)
-	b = event.AppendString(b, message)
-	return &failed{executor.Failure{Type: kind, Message: message}, append(b, '}')}
+	return executor.Exited(id, how)
 }
 
 // finish hands over a failure of the platform. The caller has claimed the invocation.
-func (f *Function) finish(e *environment, inv *invocation, why *failed, status string) {
-	res := f.account(e, inv, executor.Response{Payload: why.payload, Failure: &why.failure}, status)
+func (f *Function) finish(e *environment, inv *invocation, res executor.Response) {
+	res = f.account(e, inv, res)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.settle(inv, outcome{res: res})
@@ -490,7 +477,7 @@ func (f *Function) finish(e *environment, inv *invocation, why *failed, status s
 
 // account ends the log of an invocation and fills in what is to be known of it besides the answer. The caller
 // has claimed the invocation.
-func (f *Function) account(e *environment, inv *invocation, res executor.Response, status string) executor.Response {
+func (f *Function) account(e *environment, inv *invocation, res executor.Response) executor.Response {
 	now := f.clock.Now()
 	if !inv.began.IsZero() {
 		res.Duration = now.Sub(inv.began)
@@ -498,14 +485,7 @@ func (f *Function) account(e *environment, inv *invocation, res executor.Respons
 	res.Init = inv.init
 	res.Version = "$LATEST"
 	res.MaxMemory = f.look(e, now)
-	r := report{
-		id: inv.req.ID, trace: inv.req.TraceID, duration: res.Duration, init: inv.init,
-		memory: int64(f.config.Memory), peak: res.MaxMemory, status: status,
-	}
-	if res.Failure != nil {
-		r.kind = res.Failure.Type
-	}
-	res.Log = e.log.end(r, inv.req.LogTail)
+	res.Log = e.log.end(&inv.req, int64(f.config.Memory), &res)
 	return res
 }
 

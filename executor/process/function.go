@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -322,9 +321,8 @@ func (f *Function) tick() {
 		f.alarm(next, now)
 	}
 	f.mu.Unlock()
-	seconds := strconv.FormatFloat(f.config.Timeout.Seconds(), 'f', 2, 64)
 	for _, inv := range out {
-		f.finish(inv.env, inv, fail("Sandbox.Timedout", "RequestId: "+inv.req.ID+" Error: Task timed out after "+seconds+" seconds"), "timeout")
+		f.finish(inv.env, inv, executor.TimedOut(inv.req.ID, f.config.Timeout))
 	}
 }
 

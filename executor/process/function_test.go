@@ -164,10 +164,11 @@ func TestEndAfterAnAnswerIsNobodysFailure(t *testing.T) {
 	t.Parallel()
 	f := open(t, config(t, "provided"), deps(t, nil))
 	for range 5 {
-		if res := do(t, f, `{"do":"late","ms":1}`); res.Failure != nil {
+		res := do(t, f, `{"do":"late","ms":1}`)
+		if res.Failure != nil {
 			t.Errorf("failure %+v", res.Failure)
 		}
-		<-time.After(20 * time.Millisecond)
+		eventually(t, "the process ends", func() bool { return !alive(string(res.Payload)) })
 	}
 }
 
@@ -320,6 +321,9 @@ func TestProvisionedEnvironmentsAreThereAndReplaced(t *testing.T) {
 	}
 	pid := string(do(t, f, `{"do":"pid"}`).Payload)
 	do(t, f, `{"do":"crash"}`)
+	if again := do(t, f, `{"do":"env"}`); !strings.Contains(string(again.Payload), "AWS_LAMBDA_INITIALIZATION_TYPE=provisioned-concurrency") {
+		t.Errorf("what replaced it was not provisioned: %s", again.Payload)
+	}
 	if again := do(t, f, `{"do":"pid"}`); string(again.Payload) == pid || again.Init != 0 {
 		t.Errorf("pid %s after %s, init %s", again.Payload, pid, again.Init)
 	}

@@ -285,89 +285,60 @@ func (j *journal) start(id string, alone bool) {
 		b = event.AppendString(b, id)
 		b = append(b, `,"version":"$LATEST"}}`+"\n"...)
 	} else {
-		b = append(b, "START RequestId: "...)
-		b = append(b, id...)
-		b = append(b, " Version: $LATEST\n"...)
+		b = executor.AppendStart(b, id, "$LATEST")
 	}
 	j.scratch = b
 	j.add(b)
 }
 
-// report is what the platform says of an invocation that has ended.
-type report struct {
-	id       string
-	trace    string
-	duration time.Duration
-	init     time.Duration
-	memory   int64 // bytes that it may have
-	peak     int64 // bytes that it had
-	status   string
-	kind     string // error type
-}
-
-// end closes an invocation's part of the log, and returns its tail if asked to.
-func (j *journal) end(r report, tail bool) []byte {
+// end closes an invocation's part of the log, and returns its tail if asked to. memory is the most that it may
+// have, in bytes.
+func (j *journal) end(req *executor.Request, memory int64, res *executor.Response) []byte {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.drain()
 	j.flush()
 	j.fresh = false
-	if j.out == nil && !tail {
+	if j.out == nil && !req.LogTail {
 		return nil
 	}
 	b := j.scratch[:0]
 	if j.json {
-		b = r.json(b, j.clock.Now())
+		b = appendJSONReport(b, j.clock.Now(), req.ID, memory, res)
 	} else {
-		b = r.text(b)
+		b = executor.AppendReport(b, req.ID, memory, res)
+		if root, parent, ok := sampled(req.TraceID); ok {
+			b = append(b, "XRAY TraceId: "+root+"\tSegmentId: "+parent+"\tSampled: true\t\n"...)
+		}
 	}
 	j.scratch = b
 	j.add(b)
-	if !tail {
+	if !req.LogTail {
 		return nil
 	}
 	return bytes.Clone(j.tail[max(0, len(j.tail)-executor.LogTail):])
 }
 
-func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-
-// billed rounds up to a millisecond.
-func billed(d time.Duration) int64 { return int64((d + time.Millisecond - 1) / time.Millisecond) }
-
-// text is REPORT as CloudWatch has it: fields with a tab after each.
-func (r report) text(b []byte) []byte {
-	b = fmt.Appendf(b, "END RequestId: %s\nREPORT RequestId: %[1]s\tDuration: %.2f ms\tBilled Duration: %d ms\tMemory Size: %d MB\tMax Memory Used: %d MB\t",
-		r.id, ms(r.duration), billed(r.duration+r.init), r.memory>>20, r.peak>>20)
-	if r.init > 0 {
-		b = fmt.Appendf(b, "Init Duration: %.2f ms\t", ms(r.init))
-	}
-	if r.status != "success" {
-		b = append(b, "Status: "+r.status...)
-		if r.status == "error" {
-			b = append(b, "\tError Type: "+r.kind...)
-		}
-	}
-	b = append(b, '\n')
-	if root, parent, ok := sampled(r.trace); ok {
-		b = append(b, "XRAY TraceId: "+root+"\tSegmentId: "+parent+"\tSampled: true\t\n"...)
-	}
-	return b
-}
-
-func (r report) json(b []byte, now time.Time) []byte {
+// appendJSONReport appends the report in the form of https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html.
+func appendJSONReport(b []byte, now time.Time, id string, memory int64, r *executor.Response) []byte {
+	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 	b = append(b, `{"time":`...)
 	b = event.AppendTime(b, now)
 	b = append(b, `,"type":"platform.report","record":{"requestId":`...)
-	b = event.AppendString(b, r.id)
+	b = event.AppendString(b, id)
 	b = fmt.Appendf(b, `,"metrics":{"durationMs":%.3f,"billedDurationMs":%d,"memorySizeMB":%d,"maxMemoryUsedMB":%d`,
-		ms(r.duration), billed(r.duration+r.init), r.memory>>20, r.peak>>20)
-	if r.init > 0 {
-		b = fmt.Appendf(b, `,"initDurationMs":%.3f`, ms(r.init))
+		ms(r.Duration), (r.Duration+r.Init+time.Millisecond-1)/time.Millisecond, memory>>20, (r.MaxMemory+1<<20-1)>>20)
+	if r.Init > 0 {
+		b = fmt.Appendf(b, `,"initDurationMs":%.3f`, ms(r.Init))
 	}
-	b = append(b, `},"status":"`+r.status+`"`...)
-	if r.status == "error" {
-		b = append(b, `,"errorType":`...)
-		b = event.AppendString(b, r.kind)
+	switch {
+	case r.Failure == nil:
+		b = append(b, `},"status":"success"`...)
+	case r.Failure.Type == executor.TypeTimeout:
+		b = append(b, `},"status":"timeout"`...)
+	default:
+		b = append(b, `},"status":"error","errorType":`...)
+		b = event.AppendString(b, r.Failure.Type)
 	}
 	return append(b, "}}\n"...)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/millrace/millrace/executor/process"
 	"github.com/millrace/millrace/internal/clock"
 	"github.com/millrace/millrace/internal/plugin"
+	"github.com/millrace/millrace/test/services"
 )
 
 func TestMain(m *testing.M) {
@@ -66,9 +67,7 @@ func config(t testing.TB, kind string) process.Config {
 		t.Fatal(err)
 	}
 	if c.Interpreter != "" {
-		if _, err := exec.LookPath(c.Interpreter); err != nil {
-			t.Skipf("no %s on this machine", c.Interpreter)
-		}
+		services.Need(t, c.Interpreter)
 	}
 	return c
 }

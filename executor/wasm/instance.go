@@ -228,17 +228,17 @@ func (i *instance) call(req *executor.Request) (executor.Response, error) {
 	case message != "" || code != 0:
 		if message == "" {
 			message = fmt.Sprintf("the function returned %d", code)
-			if fail := parseFailure(output); fail != nil {
+			if fail := executor.ParseFailure(output); fail.Type != "" {
 				resp.Payload, resp.Failure = bytes.Clone(output), fail
 				return resp, nil
 			}
 		}
-		if fail := parseFailure([]byte(message)); fail != nil {
+		if fail := executor.ParseFailure([]byte(message)); fail.Type != "" {
 			resp.Payload, resp.Failure = []byte(message), fail
 			return resp, nil
 		}
-		resp.Payload = errorDocument("Error", message)
-		resp.Failure = &executor.Failure{Type: "Error", Message: message}
+		failed := executor.Failed("Error", message)
+		resp.Payload, resp.Failure = failed.Payload, failed.Failure
 	case len(output) > executor.MaxResponse:
 		over := executor.ResponseTooLarge()
 		resp.Payload, resp.Failure = over.Payload, over.Failure

@@ -16,7 +16,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -32,7 +31,6 @@ import (
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 	"github.com/tetratelabs/wazero/sys"
 
-	"github.com/millrace/millrace/event"
 	"github.com/millrace/millrace/executor"
 	"github.com/millrace/millrace/internal/clock"
 	"github.com/millrace/millrace/internal/plugin"
@@ -296,7 +294,7 @@ func crash(req *executor.Request, err error, resp *executor.Response) {
 	reason, _, _ := strings.Cut(err.Error(), "\n") // the wasm stack follows
 	var exit *sys.ExitError
 	if errors.As(err, &exit) {
-		if fail := parseFailure(resp.Payload); fail != nil {
+		if fail := executor.ParseFailure(resp.Payload); fail.Type != "" {
 			resp.Failure = fail
 			return
 		}
@@ -306,24 +304,6 @@ func crash(req *executor.Request, err error, resp *executor.Response) {
 	}
 	r := executor.Exited(req.ID, reason)
 	resp.Payload, resp.Failure = r.Payload, r.Failure
-}
-
-// parseFailure reads an error document as functions write it. It returns nil if body is none.
-func parseFailure(body []byte) *executor.Failure {
-	var doc struct {
-		Type    string `json:"errorType"`
-		Message string `json:"errorMessage"`
-	}
-	if json.Unmarshal(body, &doc) != nil || doc.Type == "" {
-		return nil
-	}
-	return &executor.Failure{Type: doc.Type, Message: doc.Message}
-}
-
-func errorDocument(errorType, message string) []byte {
-	doc := append([]byte(`{"errorType":`), event.AppendString(nil, errorType)...)
-	doc = append(doc, `,"errorMessage":`...)
-	return append(event.AppendString(doc, message), '}')
 }
 
 func (f *function) fail(k executor.Kind, err error) *executor.Error {

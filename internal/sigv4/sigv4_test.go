@@ -20,6 +20,7 @@ import (
 
 	"github.com/millrace/millrace/internal/clock"
 	"github.com/millrace/millrace/internal/sigv4"
+	"github.com/millrace/millrace/test/services"
 )
 
 const (
@@ -151,10 +152,7 @@ func TestAcceptsARequestThatWentOverTheWire(t *testing.T) {
 
 func TestAcceptsWhatBotocoreSigns(t *testing.T) {
 	t.Parallel()
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		t.Skip("no python3 on PATH")
-	}
+	python := services.NeedPython(t, "botocore")
 	for name, c := range map[string]struct{ class, url, body string }{
 		"a header":                   {"SigV4Auth", "http://hub.example.test:4566/2015-03-31/functions/f%3A%24LATEST/invocations?Qualifier=%24LATEST&a=b%20c", `{"a":1}`},
 		"a path with empty segments": {"SigV4Auth", "http://hub.example.test:4566//a/./b/", ""},
@@ -164,10 +162,7 @@ func TestAcceptsWhatBotocoreSigns(t *testing.T) {
 			t.Parallel()
 			const script = `
 import sys
-try:
-    import botocore.auth as a, botocore.awsrequest as q, botocore.credentials as c
-except ImportError:
-    sys.exit(3)
+import botocore.auth as a, botocore.awsrequest as q, botocore.credentials as c
 name, url, body, key, secret = sys.argv[1:]
 r = q.AWSRequest(method="POST", url=url, data=body.encode(), headers={"X-Amz-Invocation-Type": "Event"})
 getattr(a, name)(c.Credentials(key, secret), "lambda", "us-east-1").add_auth(r)
@@ -177,10 +172,6 @@ for k, v in p.headers.items():
     print(f"{k}: {v.decode() if isinstance(v, bytes) else v}")
 `
 			out, err := exec.CommandContext(t.Context(), python, "-c", script, c.class, c.url, c.body, accessKey, secret).Output()
-			var exit *exec.ExitError
-			if errors.As(err, &exit) && exit.ExitCode() == 3 {
-				t.Skip("python3 has no botocore")
-			}
 			if err != nil {
 				t.Fatal(err)
 			}

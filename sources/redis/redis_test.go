@@ -36,6 +36,7 @@ import (
 	"github.com/millrace/millrace/sources"
 	"github.com/millrace/millrace/sources/redis"
 	"github.com/millrace/millrace/sources/sourcetest"
+	"github.com/millrace/millrace/test/services"
 )
 
 func TestMain(m *testing.M) {
@@ -87,9 +88,7 @@ type process struct {
 
 func newProcess(t testing.TB, args ...string) *process {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("redis-server is not installed")
-	}
+	services.Need(t, "redis-server")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -81,6 +81,7 @@ func handle(ctx context.Context, event json.RawMessage) (any, error) {
 		return len(entries), err
 	case "late": // exits after its answer
 		time.AfterFunc(time.Duration(c.Ms)*time.Millisecond, func() { os.Exit(3) })
+		return os.Getpid(), nil
 	case "deadline":
 		d, _ := ctx.Deadline()
 		return time.Until(d).Milliseconds(), nil
