@@ -90,6 +90,52 @@ func recordedSNS(t *testing.T) map[string]map[string]any {
 	return found
 }
 
+// What real topics posted to an HTTP endpoint: to subscribe, with a notification that has neither subject nor
+// attributes, and at the end of the subscription.
+func TestRecordedPostsOfSNSAreRead(t *testing.T) {
+	t.Parallel()
+	var recordings map[string]struct {
+		Content map[string]json.RawMessage `json:"recorded-content"`
+	}
+	if err := json.Unmarshal(fixtures.Read(t, "localstack-snapshots/test_sns.snapshot.json"), &recordings); err != nil {
+		t.Fatal(err)
+	}
+	const name = "tests/aws/services/sns/test_sns.py::TestSNSSubscriptionHttp::test_subscribe_external_http_endpoint[False]"
+	posts := recordings[name].Content
+	for step, kind := range map[string]string{
+		"subscription-confirmation": SNSSubscribe, "http-message": SNSNotification, "unsubscribe-request": SNSUnsubscribe,
+	} {
+		m, err := ParseSNS(posts[step])
+		if err != nil || m.Type != kind {
+			t.Errorf("%s: %+v, %v", step, m, err)
+			continue
+		}
+		if kind != SNSNotification {
+			if m.SubscribeURL == "" || m.Token == "" {
+				t.Errorf("%s: %+v has no way to confirm", step, m)
+			}
+			continue
+		}
+		var want map[string]any
+		if err := json.Unmarshal(posts[step], &want); err != nil {
+			t.Fatal(err)
+		}
+		want["SigningCertUrl"], want["UnsubscribeUrl"] = want["SigningCertURL"], want["UnsubscribeURL"]
+		delete(want, "SigningCertURL")
+		delete(want, "UnsubscribeURL")
+		want["Subject"], want["MessageAttributes"] = nil, map[string]any{}
+		var got struct {
+			Records []struct{ Sns map[string]any }
+		}
+		if err := json.Unmarshal(AppendSNS(nil, &m, "arn"), &got); err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, got.Records[0].Sns); d != "" {
+			t.Errorf("%s (-want +got):\n%s", step, d)
+		}
+	}
+}
+
 // delivery spells a record's message as HTTP(S) deliveries do: without what is unset, and with URL for Url.
 func delivery(t *testing.T, sns map[string]any) []byte {
 	t.Helper()
