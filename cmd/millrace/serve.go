@@ -101,7 +101,7 @@ func welcome(s app.Serving) string {
 		}
 	}
 	if s.AWS != "" && len(s.Status.Functions) > 0 {
-		invoke := fmt.Sprintf("millrace invoke %s --payload '{}'", s.Status.Functions[0].Name)
+		invoke := fmt.Sprintf("%s invoke %s --payload '{}'", program(), s.Status.Functions[0].Name)
 		if s.AWS != defaultEndpoint {
 			invoke += " --endpoint " + s.AWS
 		}
@@ -115,6 +115,14 @@ func welcome(s app.Serving) string {
 	}
 	b.WriteString("\n")
 	return b.String()
+}
+
+// program is how to call this program again: who ran it by go run has no millrace on PATH.
+func program() string {
+	if path, err := os.Executable(); err == nil && strings.Contains(path, "go-build") {
+		return "go run ./cmd/millrace"
+	}
+	return "millrace"
 }
 
 func logger(w io.Writer, c config.Log) *slog.Logger {
