@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -318,6 +319,27 @@ func TestAFileThatCanNotBeReadIsAnErrorOfItsOwn(t *testing.T) {
 	var problems config.Problems
 	if !errors.Is(err, os.ErrNotExist) || errors.As(err, &problems) {
 		t.Errorf("Load = %v", err)
+	}
+}
+
+func TestAPipeThatNobodyWritesToIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan error, 1)
+	go func() {
+		_, err := config.Load(pipe, kinds())
+		got <- err
+	}()
+	select {
+	case err := <-got:
+		if err == nil || !strings.Contains(err.Error(), "empty") {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("Load waits")
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 )
 
@@ -138,7 +139,8 @@ func through(stack []string) string {
 // readFile reads at most a little more than a configuration may have, so that a device or a wrong file does
 // not fill the memory.
 func readFile(name string) ([]byte, error) {
-	f, err := os.Open(name)
+	// O_NONBLOCK: a named pipe that nobody writes to is empty, instead of a wait without end.
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, cause(err))
 	}
