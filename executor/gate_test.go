@@ -5,8 +5,12 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"go.uber.org/goleak"
+
 	"github.com/millrace/millrace/executor"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestGateLetsRunningInvocationsEnd(t *testing.T) {
 	t.Parallel()

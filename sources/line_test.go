@@ -8,10 +8,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/millrace/millrace/executor"
 	"github.com/millrace/millrace/internal/clock"
 	"github.com/millrace/millrace/sources"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestALineIsBoundedAndKeepsItsOrder(t *testing.T) {
 	t.Parallel()

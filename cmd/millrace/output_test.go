@@ -7,7 +7,11 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // slow is a writer that a test lets go on.
 type slow struct {

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -43,15 +44,18 @@ func TestTraceIDsAreHandedOnInBothForms(t *testing.T) {
 		"X-Ray, with lineage":   {req: executor.Request{TraceID: "Self=1-x;" + xrayID + "; Parent=53995c3f42cd8ad8; Sampled=0; Lineage=a:1"}, trace: rootID, sampled: "0"},
 		"garbage":               {req: executor.Request{TraceParent: strings.Repeat("x", 60), TraceID: "Root=1-zz;;=;Parent"}},
 		"garbage of the length": {req: executor.Request{TraceParent: "00-" + strings.Repeat("z", 32) + "-53995c3f42cd8ad8-01"}},
+		"exported, undecided":   {endpoint: "http://127.0.0.1:9", req: executor.Request{TraceID: xrayID}, trace: rootID, sampled: "1"},
+		"exported, declined":    {endpoint: "http://127.0.0.1:9", req: executor.Request{TraceID: xrayID + ";Sampled=0"}, trace: rootID, sampled: "0"},
 		"exported":              {endpoint: "http://127.0.0.1:9", req: executor.Request{TraceID: xrayID + ";Parent=53995c3f42cd8ad8;Sampled=1"}, trace: rootID, sampled: "1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			now := time.Unix(0x5759e988, 0)
-			tr, err := newTracing(t.Context(), config.Tracing{Endpoint: c.endpoint}, "test", clock.NewManual(now))
+			tr, err := newTracing(t.Context(), config.Tracing{Endpoint: c.endpoint, SampleRatio: 1}, "test", clock.NewManual(now))
 			if err != nil {
 				t.Fatal(err)
 			}
+			t.Cleanup(func() { _ = tr.close(context.WithoutCancel(t.Context())) }) // nobody takes what it exports
 			before := c.req
 			_, span := tr.start(t.Context(), trace.SpanKindServer, "f", &c.req)
 			end(span, executor.Response{}, nil)
@@ -120,5 +124,27 @@ func TestSpansAreExportedBelowThoseOfTheCaller(t *testing.T) {
 	}
 	if got[1].Status.GetCode() != spans.Status_STATUS_CODE_ERROR {
 		t.Errorf("status %v", got[1].Status)
+	}
+}
+
+func TestTheSampleRatioIsForTracesThatTheHubBegins(t *testing.T) {
+	t.Parallel()
+	for ratio, want := range map[float64]string{0: "0", 1: "1"} {
+		tr, err := newTracing(t.Context(), config.Tracing{Endpoint: "http://127.0.0.1:9", SampleRatio: ratio}, "test", clock.System{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = tr.close(context.WithoutCancel(t.Context())) }) // nobody takes what it exports
+		own, callers := executor.Request{}, executor.Request{TraceID: xrayID + ";Parent=53995c3f42cd8ad8;Sampled=1"}
+		for _, c := range []struct {
+			req     *executor.Request
+			sampled string
+		}{{&own, want}, {&callers, "1"}} {
+			_, span := tr.start(t.Context(), trace.SpanKindServer, "f", c.req)
+			end(span, executor.Response{}, nil)
+			if !strings.HasSuffix(c.req.TraceID, ";Sampled="+c.sampled) {
+				t.Errorf("with a ratio of %v: %s, want Sampled=%s", ratio, c.req.TraceID, c.sampled)
+			}
+		}
 	}
 }
