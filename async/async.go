@@ -33,7 +33,7 @@ const (
 	Running   State = "running"   // an attempt is under way
 	Succeeded State = "succeeded" // its function ran without error
 	Failed    State = "failed"    // given up: a dead letter, until it is redriven or purged
-	Discarded State = "discarded" // dropped on purpose: purged by an operator, or its function is gone from the file
+	Discarded State = "discarded" // dropped on purpose: purged by an operator
 )
 
 // Conditions of an outcome, in the words of AWS's invocation record.
@@ -42,6 +42,11 @@ const (
 	RetriesExhausted = "RetriesExhausted"
 	AgeExceeded      = "EventAgeExceeded"
 	ZeroConcurrency  = "ZeroReservedConcurrency"
+
+	// FunctionNotFound is ours: the function left the file while the event waited. AWS drops such events; here a
+	// renamed function would be enough to lose them, so they become dead letters, which can be redriven once the
+	// function is back.
+	FunctionNotFound = "FunctionNotFound"
 )
 
 // Entry is what the ledger knows of one event.

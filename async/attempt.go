@@ -57,7 +57,7 @@ func (w *Worker) step(ctx context.Context, q *queue, s *Stored, target Target, g
 	deadline := s.Accepted.Add(target.MaximumEventAge)
 	switch {
 	case gone:
-		return w.finish(q, s, Discarded, "", nil)
+		return w.finish(q, s, Failed, FunctionNotFound, nil)
 	case target.Reserved == 0:
 		return w.finish(q, s, Failed, ZeroConcurrency, target.OnFailure)
 	case !now.Before(deadline):

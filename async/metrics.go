@@ -20,7 +20,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		accepted:   counter("accepted_total", "Events accepted durably since the hub started.", "function"),
 		succeeded:  counter("succeeded_total", "Events whose function ran without error since the hub started.", "function"),
 		failed:     counter("failed_total", "Events given up since the hub started.", "function"),
-		discarded:  counter("discarded_total", "Events purged, or dropped with their function, since the hub started.", "function"),
+		discarded:  counter("discarded_total", "Events purged since the hub started.", "function"),
 		attempts:   counter("attempts_total", "Attempts to run an event, by what came of them.", "function", "result"),
 		deliveries: counter("deliveries_total", "Tries to deliver a record, by the state that followed.", "destination", "state"),
 		age: plugin.Register(r, prometheus.NewHistogramVec(prometheus.HistogramOpts{

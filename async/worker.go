@@ -22,8 +22,8 @@ import (
 type Options struct {
 	Store Store
 
-	// Function finds a function of the file. False means that it is gone for good: its waiting events are
-	// discarded. It is asked when the worker is made, when an event of an unknown function arrives and after
+	// Function finds a function of the file. False means that it is gone: its waiting events become dead
+	// letters. It is asked when the worker is made, when an event of an unknown function arrives and after
 	// Changed, not at each attempt.
 	Function func(name string) (Target, bool)
 
@@ -146,7 +146,7 @@ func (w *Worker) queue(name string) *queue {
 	}
 	q.limit = func() int {
 		if q.gone || q.target.Reserved == 0 {
-			return 1 // events are only discarded or failed
+			return 1 // events are only failed
 		}
 		return q.most(q.target.Concurrency)
 	}
@@ -157,7 +157,7 @@ func (w *Worker) queue(name string) *queue {
 }
 
 // Accept stores an event and returns once it is durable; its function then runs at least once, unless the
-// event grows too old or is discarded. It sets ev.Accepted. The payload must not be written afterwards.
+// event grows too old or its function is gone. It sets ev.Accepted. The payload must not be written afterwards.
 // Errors are ErrStopped, an *executor.Error of kind Refused for a function that is not there, and the
 // store's, such as ErrFull; with any error nothing is stored.
 func (w *Worker) Accept(ctx context.Context, ev Event) error {
@@ -204,13 +204,13 @@ var errNoFunction = errors.New("the file has no such function")
 func (q *queue) take(p Pending) {
 	at := p.Next
 	if q.gone {
-		at = time.Time{} // it is discarded, for which there is nothing to wait
+		at = time.Time{} // it is failed, for which there is nothing to wait
 	}
 	q.push(waiting{seq: p.Seq, accepted: p.Accepted.UnixNano()}, at)
 }
 
 // Changed takes note that functions were added, changed or removed: their events run with the new settings,
-// and those of functions that are gone are discarded.
+// and those of functions that are gone are failed.
 func (w *Worker) Changed() {
 	w.mu.RLock()
 	queues := slices.Collect(maps.Values(w.queues))

@@ -486,7 +486,7 @@ func TestTurns(t *testing.T) {
 		synctest.Wait()
 		r.expect("attempts", &r.invoked, 0, want...)
 	})
-	test(t, "events of a function that is gone are discarded", func(r *rig) {
+	test(t, "events of a function that is gone become dead letters", func(r *rig) {
 		r.answers(broken)
 		r.start()
 		r.accept("1") // waits for its retry
@@ -503,9 +503,11 @@ func TestTurns(t *testing.T) {
 		r.w.Changed()
 		close(block)
 		synctest.Wait()
-		for id, want := range map[string]async.State{"1": async.Discarded, "2": async.Succeeded, "3": async.Discarded} {
+		for id, want := range map[string]async.State{"1": async.Failed, "2": async.Succeeded, "3": async.Failed} {
 			if e := r.entry(id); e.State != want {
 				t.Errorf("event %s is %s, want %s", id, e.State, want)
+			} else if want == async.Failed && (e.Condition != async.FunctionNotFound || !e.HasPayload) {
+				t.Errorf("event %s: condition %s, payload kept %v", id, e.Condition, e.HasPayload)
 			}
 		}
 		var e *executor.Error
@@ -619,7 +621,7 @@ func TestShutdown(t *testing.T) {
 			t.Errorf("entry %+v", e)
 		}
 	})
-	test(t, "events of a function that has left the file are discarded at the next start", func(r *rig) {
+	test(t, "events of a function that has left the file are dead letters after the next start", func(r *rig) {
 		r.answers(broken)
 		r.start()
 		r.accept("1")
@@ -628,8 +630,18 @@ func TestShutdown(t *testing.T) {
 		}
 		delete(r.targets, "f")
 		r.start()
-		if e := r.entry("1"); e.State != async.Discarded {
-			t.Errorf("state %s", e.State)
+		if e := r.entry("1"); e.State != async.Failed || e.Condition != async.FunctionNotFound || !e.HasPayload {
+			t.Errorf("entry %+v", e)
+		}
+		r.target("f", func(*async.Target) {})
+		r.w.Changed()
+		r.answers(ok)
+		if n, err := r.w.Redrive(r.t.Context(), async.Query{}); n != 1 || err != nil {
+			t.Fatalf("Redrive = %d, %v", n, err)
+		}
+		synctest.Wait()
+		if e := r.entry("1"); e.State != async.Succeeded {
+			t.Errorf("after the function came back: %+v", e)
 		}
 	})
 }

@@ -181,7 +181,7 @@ func New(o Options) http.Handler {
 	mux.HandleFunc("GET /{$}", s.servePage)
 	mux.HandleFunc("GET /style.css", serveStyle)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.fail(w, r, &Error{Status: http.StatusNotFound, Message: "nothing is served at " + r.Method + " " + clip(r.URL.Path), Hint: "The paths are in the reference of the admin API."})
+		s.fail(w, r, &Error{Status: http.StatusNotFound, Message: "nothing is served at " + r.Method + " " + clip(r.URL.Path), Hint: "GET / links to what is; POST takes /v1/dlq/redrive, /v1/dlq/purge and /v1/reload."})
 	})
 
 	crossOrigin := http.NewCrossOriginProtection()

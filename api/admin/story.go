@@ -74,12 +74,14 @@ func tell(e async.Entry) Story {
 			s.Hint = "It can not run again: parts of its payload were redacted."
 		case !e.HasPayload:
 			s.Hint = "It can not run again: its payload is no longer kept."
+		case e.Condition == async.FunctionNotFound:
+			s.Hint = "Once the file has the function again, run it with: millrace dlq redrive " + e.ID
 		default:
 			s.Hint = "Run it again with: millrace dlq redrive " + e.ID
 		}
 	case async.Discarded:
 		s.Summary = "The event was discarded on purpose."
-		step(e.Finished, "discarded: purged by an operator, or its function is gone from the file")
+		step(e.Finished, "discarded: purged by an operator")
 	default:
 		s.Summary = "The event is " + string(e.State) + "."
 	}
@@ -125,6 +127,8 @@ func given(e async.Entry) string {
 		return "it would have become older than its maximum age before the next attempt"
 	case async.ZeroConcurrency:
 		return "the function's reserved concurrency is 0"
+	case async.FunctionNotFound:
+		return "its function is no longer in the file"
 	case "":
 		return "no reason is recorded"
 	}

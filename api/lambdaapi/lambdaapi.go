@@ -5,6 +5,7 @@ package lambdaapi
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"log/slog"
@@ -179,25 +180,20 @@ func first(h http.Header, canonical string) string {
 	return ""
 }
 
-// traceID is the caller's trace, or a new one that is not sampled
+// traceID is the caller's trace, or a new one, of which the hub decides whether it is sampled
 // (https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader).
 func (s *server) traceID(h http.Header) string {
 	if given := first(h, "X-Amzn-Trace-Id"); strings.Contains(given, "Root=") {
 		return given
 	}
-	var random [20]byte
-	for i := 0; i < len(random); i += 4 {
-		v := rand.Uint32()
-		random[i], random[i+1], random[i+2], random[i+3] = byte(v), byte(v>>8), byte(v>>16), byte(v>>24)
-	}
-	b := append(make([]byte, 0, 80), "Root=1-"...)
-	now := uint32(s.clock.Now().Unix())
-	b = hex.AppendEncode(b, []byte{byte(now >> 24), byte(now >> 16), byte(now >> 8), byte(now)})
+	var id [16]byte
+	binary.BigEndian.PutUint32(id[:], uint32(s.clock.Now().Unix()))
+	binary.BigEndian.PutUint32(id[4:], rand.Uint32())
+	binary.BigEndian.PutUint64(id[8:], rand.Uint64())
+	b := append(make([]byte, 0, 42), "Root=1-"...)
+	b = hex.AppendEncode(b, id[:4])
 	b = append(b, '-')
-	b = hex.AppendEncode(b, random[:12])
-	b = append(b, ";Parent="...)
-	b = hex.AppendEncode(b, random[12:])
-	return string(append(b, ";Sampled=0"...))
+	return string(hex.AppendEncode(b, id[4:]))
 }
 
 func unknown(r *http.Request) *apiError {

@@ -469,20 +469,25 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// The spec opens a store relative to the file, as the composition root does.
-func TestSpecOpensBesideTheFile(t *testing.T) {
+// The store is in the hub's data folder, or where the file says, beside it.
+func TestSpecChoosesTheDirectory(t *testing.T) {
 	t.Parallel()
-	d := deps(clock.System{})
-	d.Dir, d.Metrics = t.TempDir(), prometheus.NewRegistry()
-	spec := local.Spec()
-	s, err := spec.Open(t.Context(), spec.Config(), d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Error(err)
-	}
-	if _, err := os.Stat(filepath.Join(d.Dir, "data")); err != nil {
-		t.Error(err)
+	for dir, want := range map[string]string{"": "data", "store": "file/store"} {
+		root := t.TempDir()
+		d := deps(clock.System{})
+		d.Dir, d.Data, d.Metrics = filepath.Join(root, "file"), filepath.Join(root, "data"), prometheus.NewRegistry()
+		spec := local.Spec()
+		c := spec.Config().(*local.Config)
+		c.Dir = dir
+		s, err := spec.Open(t.Context(), c, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(filepath.Join(root, filepath.FromSlash(want), "LOCK")); err != nil {
+			t.Error(err)
+		}
 	}
 }

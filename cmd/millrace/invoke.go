@@ -6,12 +6,14 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
@@ -105,7 +107,10 @@ func invokeHub(cmd *cobra.Command, v invocation, payload []byte) error {
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("%w\nno hub answers there: is `millrace serve` running? --endpoint names its aws address, --local FILE needs no hub", err)
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			return fmt.Errorf("%w\nno hub answers there: is `millrace serve` running? --endpoint names its aws address, --local FILE needs no hub", err)
+		}
+		return fmt.Errorf("asking the hub: %w", err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)

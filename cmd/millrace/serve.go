@@ -96,7 +96,7 @@ func welcome(s app.Serving) string {
 	}
 	var try []string
 	for _, t := range s.Status.Triggers {
-		if t.Example != "" {
+		if t.Example != "" && len(try) < 5 {
 			try = append(try, t.Example)
 		}
 	}

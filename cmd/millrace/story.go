@@ -47,7 +47,7 @@ func showEvent(w io.Writer, e admin.Event) {
 		line(fmt.Sprintf("attempt %d", a.Number), fmt.Sprintf("%s after %s %s %s", a.Result, round(a.Duration), a.Type, oneLine(a.Message, 200)))
 	}
 	for _, d := range e.Deliveries {
-		line("destination", fmt.Sprintf("%s: %s after %d tries %s", d.Destination, d.State, d.Tries, oneLine(d.Error, 200)))
+		line("destination", fmt.Sprintf("%s: %s, tries: %d %s", d.Destination, d.State, d.Tries, oneLine(d.Error, 200)))
 	}
 	document := func(name string, doc []byte) {
 		if len(doc) > 0 {

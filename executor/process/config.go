@@ -102,7 +102,9 @@ func Defaults(kind string) Config {
 
 // Settings are what the hub must know of the function.
 func (c *Config) Settings() executor.Settings {
-	return executor.Settings{Timeout: c.Timeout, Reserved: c.Concurrency.Reserved}
+	return executor.Settings{
+		Timeout: c.Timeout, Reserved: c.Concurrency.Reserved, Handler: c.Handler, Memory: int64(c.Memory),
+	}
 }
 
 var (

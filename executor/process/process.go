@@ -54,6 +54,11 @@ func Open(_ context.Context, c Config, d plugin.Deps) (executor.Function, error)
 		}
 		b.source = source
 	}
+	if len(c.Build) > 0 && !strings.ContainsAny(c.Build[0], "/$") {
+		if _, err := exec.LookPath(c.Build[0]); err != nil {
+			return nil, plugin.Invalid("build[0]", "%s is not to be found (%v); install it, or write its path", c.Build[0], errors.Unwrap(err))
+		}
+	}
 	interpreter := ""
 	if c.kind != provided {
 		name := c.Interpreter

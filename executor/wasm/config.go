@@ -91,7 +91,7 @@ func Defaults() Config {
 
 // Settings are those that every runtime has.
 func (c *Config) Settings() executor.Settings {
-	return executor.Settings{Timeout: c.Timeout, Reserved: c.Concurrency.Reserved}
+	return executor.Settings{Timeout: c.Timeout, Reserved: c.Concurrency.Reserved, Memory: int64(c.Memory)}
 }
 
 // Validate checks what can be checked without the module.

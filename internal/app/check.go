@@ -29,6 +29,9 @@ func Check(ctx context.Context, file string) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := certificate(c); err != nil {
+		return nil, err
+	}
 	h.check = true
 	defer h.tracing.close(ctx) //nolint:errcheck // it has traced nothing
 	ch, err := h.prepare(ctx, c, &config.Config{})

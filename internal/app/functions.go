@@ -102,6 +102,7 @@ func (fs *functions) prepare(ctx context.Context, name string, c config.Function
 		},
 		info: lambdaapi.Info{
 			ARN: fs.arnPrefix + name, Runtime: c.Runtime, Timeout: s.Timeout, Reserved: s.Reserved,
+			Handler: s.Handler, Memory: plugin.Size(s.Memory), Modified: d.Clock.Now(),
 		},
 		success:   fs.invocations.WithLabelValues(name, "success"),
 		failed:    fs.invocations.WithLabelValues(name, "error"),

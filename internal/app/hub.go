@@ -116,9 +116,9 @@ func open(ctx context.Context, c *config.Config, o Options) (*hub, error) {
 func (h *hub) openAll(ctx context.Context) error {
 	c := h.config
 	spec, _ := h.kinds.Stores.Lookup(c.Store.Kind)
-	store, err := spec.Open(ctx, c.Store.With, h.deps(c, "store", "", c.Store.Kind))
+	store, err := spec.Open(ctx, c.Store.With, h.deps(c, "store", "events", c.Store.Kind))
 	if err != nil {
-		return config.Problems{{Position: c.Where("store", ""), Msg: err.Error()}}
+		return err
 	}
 	h.store = store
 	ch, err := h.prepare(ctx, c, &config.Config{})

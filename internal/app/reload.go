@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,6 +73,9 @@ func (h *hub) prepare(ctx context.Context, c, old *config.Config) (*change, erro
 	}
 	if len(problems) > 0 {
 		ch.discard(ctx)
+		slices.SortStableFunc(problems, func(a, b config.Problem) int {
+			return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+		})
 		return nil, problems
 	}
 	return ch, nil

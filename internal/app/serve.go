@@ -142,13 +142,9 @@ func (h *hub) listen(ctx context.Context) (_ *servers, err error) {
 			}
 		}
 	}()
-	var cert *tls.Config
-	if c.Security.TLS.Certificate != "" {
-		pair, err := tls.LoadX509KeyPair(c.Path(c.Security.TLS.Certificate), c.Path(c.Security.TLS.Key))
-		if err != nil {
-			return nil, fmt.Errorf("reading security.tls: %w", err)
-		}
-		cert = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	cert, err := certificate(c)
+	if err != nil {
+		return nil, err
 	}
 	if s.gateway, err = h.bind(ctx, "gateway", c.Listen.Gateway, nil, h.gateway); err != nil {
 		return nil, err
@@ -158,6 +154,18 @@ func (h *hub) listen(ctx context.Context) (_ *servers, err error) {
 	}
 	s.admin, err = h.bind(ctx, "admin", c.Listen.Admin, cert, h.adminAPI(s))
 	return s, err
+}
+
+// certificate is what the aws and admin addresses show, nil without TLS.
+func certificate(c *config.Config) (*tls.Config, error) {
+	if c.Security.TLS.Certificate == "" {
+		return nil, nil //nolint:nilnil // no TLS is no error
+	}
+	pair, err := tls.LoadX509KeyPair(c.Path(c.Security.TLS.Certificate), c.Path(c.Security.TLS.Key))
+	if err != nil {
+		return nil, fmt.Errorf("reading security.tls: %w", err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
 }
 
 func (h *hub) bind(ctx context.Context, name, address string, cert *tls.Config, handler http.Handler) (*server, error) {
@@ -216,7 +224,7 @@ func (x *server) stop(ctx context.Context) error {
 	}
 	if err := x.Shutdown(ctx); err != nil {
 		x.Close() //nolint:errcheck // the error that matters is Shutdown's
-		return err
+		return fmt.Errorf("requests under way were cut off: %w", context.Cause(ctx))
 	}
 	return nil
 }

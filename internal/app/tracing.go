@@ -30,6 +30,7 @@ type tracing struct {
 	clock    clock.Clock
 	provider *sdk.TracerProvider // nil without an endpoint
 	tracer   trace.Tracer
+	ratio    float64 // of the traces that begin here, 0 without an endpoint
 }
 
 func newTracing(ctx context.Context, c config.Tracing, version string, cl clock.Clock) (*tracing, error) {
@@ -59,6 +60,7 @@ func newTracing(ctx context.Context, c config.Tracing, version string, cl clock.
 		sdk.WithResource(resource.NewSchemaless(
 			attribute.String("service.name", "millrace"), attribute.String("service.version", version))),
 	)
+	t.ratio = c.SampleRatio
 	t.tracer = t.provider.Tracer("github.com/millrace/millrace")
 	return t, nil
 }
@@ -73,7 +75,7 @@ func (t *tracing) close(ctx context.Context) error {
 
 // start begins a span below the one that req names, and makes req name the new one.
 func (t *tracing) start(ctx context.Context, kind trace.SpanKind, name string, req *executor.Request) (context.Context, trace.Span) {
-	parent := parentOf(req)
+	parent := parentOf(req, t.ratio)
 	if t.provider == nil {
 		if !parent.IsValid() {
 			parent = parent.WithTraceID(newTraceID(t.clock.Now()))
@@ -93,7 +95,8 @@ func (t *tracing) start(ctx context.Context, kind trace.SpanKind, name string, r
 }
 
 // parentOf reads the span that req names, in W3C's form or else in X-Ray's. It is not valid if there is none.
-func parentOf(req *executor.Request) trace.SpanContext {
+// Where the caller leaves it open whether the trace is sampled, as X-Ray permits, ratio decides.
+func parentOf(req *executor.Request, ratio float64) trace.SpanContext {
 	var id, span, flags string
 	if p := req.TraceParent; len(p) >= 55 && p[2] == '-' && p[35] == '-' && p[52] == '-' {
 		id, span, flags = p[3:35], p[36:52], p[53:55]
@@ -107,6 +110,8 @@ func parentOf(req *executor.Request) trace.SpanContext {
 				span = value
 			case key == "Sampled" && value == "1":
 				flags = "01"
+			case key == "Sampled" && value == "0":
+				flags = "00"
 			}
 		}
 		if id != "" && span == "" {
@@ -123,6 +128,8 @@ func parentOf(req *executor.Request) trace.SpanContext {
 	}
 	if f, err := strconv.ParseUint(flags, 16, 8); err == nil {
 		c.TraceFlags = trace.TraceFlags(f) & trace.FlagsSampled
+	} else if float64(binary.BigEndian.Uint64(c.TraceID[8:])>>1) < ratio*(1<<63) {
+		c.TraceFlags = trace.FlagsSampled
 	}
 	c.Remote = true
 	return trace.NewSpanContext(c)

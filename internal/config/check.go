@@ -349,7 +349,7 @@ func (d *decoder) patterns(c *Config) {
 		for _, p := range m.Patterns() {
 			host, path, _ := strings.Cut(p, "/")
 			key := strings.ToLower(host) + "/" + path
-			if o, taken := mounts[key]; taken {
+			if o, taken := mounts[key]; taken && o.trigger != name {
 				d.report(d.mention("triggers."+name+".with", p), "%q is taken by trigger %q at %s", p, o.trigger, o.pos)
 				continue
 			}

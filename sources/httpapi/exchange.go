@@ -542,6 +542,7 @@ func (x *exchange) invoke() {
 		if x.claim() {
 			defer x.mu.Unlock()
 			x.w.Header()["Content-Length"] = []string{"0"}
+			x.set("x-amzn-RequestId", x.id) // of any door: it is how the event is found again
 			x.head(http.StatusAccepted)
 		}
 		return
