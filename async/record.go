@@ -1,7 +1,6 @@
 package async
 
 import (
-	"encoding/json"
 	"strings"
 	"time"
 
@@ -44,7 +43,7 @@ func appendRecord(dst []byte, o outcome) []byte {
 			dst = append(dst, `,"functionError":"Unhandled"`...)
 		}
 		dst = append(dst, `},"responsePayload":`...)
-		if json.Valid(o.last.Payload) {
+		if event.ValidJSON(o.last.Payload) {
 			dst = append(dst, o.last.Payload...)
 		} else {
 			dst = event.AppendBytes(dst, o.last.Payload)

@@ -44,6 +44,12 @@ func TestRecordIsWrittenExactly(t *testing.T) {
 				`"condition":"Success","approximateInvokeCount":1},"requestPayload":1,"responseContext":{"statusCode":200,"executedVersion":"$LATEST"},` +
 				`"responsePayload":"a\n\"b"}`,
 		},
+		{
+			"an answer that is not UTF-8", outcome{&Event{ID: "1", ARN: "arn:aws:lambda:r:1:function:f:live", Payload: []byte(`1`)}, Success, 1, &Response{Payload: []byte("\"\xff\"")}, at},
+			`{"version":"1.0","timestamp":"2025-11-24T22:14:10.120Z","requestContext":{"requestId":"1","functionArn":"arn:aws:lambda:r:1:function:f:live",` +
+				`"condition":"Success","approximateInvokeCount":1},"requestPayload":1,"responseContext":{"statusCode":200,"executedVersion":"$LATEST"},` +
+				"\"responsePayload\":\"\\\"\ufffd\\\"\"}",
+		},
 	} {
 		if got := string(appendRecord(nil, c.o)); got != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", c.name, got, c.want)

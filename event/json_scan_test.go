@@ -1,4 +1,4 @@
-package lambdaapi
+package event
 
 import (
 	"encoding/json"
@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-var documents = []string{
+var jsonDocuments = []string{
 	`{}`, `[]`, ` [ ] `, `{"a":1,"b":[true,false,null,"x",-0.5e+10,{}]}`, "{\n\t\"a\" : [ 1 , 2 ]\r\n}", `"\"\\\/\b\f\n\r\t\u00Ff"`,
 	`"é€😀 and more than eight bytes"`, `0`, `-0`, `10`, `1.5`, `1E5`, `1e-5`, `"` + strings.Repeat("plain ", 20) + `"`,
 	``, ` `, `{`, `}`, `[1,]`, `{"a":1,}`, `{,}`, `[,1]`, `{"a"}`, `{"a":}`, `{a:1}`, `{1:1}`, `[1 2]`, `"`, `"\`, `"\x"`, `"\u12"`, `"\u12g4"`, `"\u12`,
@@ -16,17 +16,17 @@ var documents = []string{
 	strings.Repeat(`{"a":`, 10000) + "1" + strings.Repeat("}", 10000), strings.Repeat("[", 1<<20),
 }
 
-func check(t *testing.T, doc []byte) {
+func checkValid(t *testing.T, doc []byte) {
 	t.Helper()
-	if got, want := validJSON(doc), json.Valid(doc) && utf8.Valid(doc); got != want {
-		t.Errorf("validJSON(%.100q) = %v, want %v", doc, got, want)
+	if got, want := ValidJSON(doc), json.Valid(doc) && utf8.Valid(doc); got != want {
+		t.Errorf("ValidJSON(%.100q) = %v, want %v", doc, got, want)
 	}
 }
 
 func TestValidJSONAgreesWithTheStandardLibrary(t *testing.T) {
 	t.Parallel()
-	for _, d := range documents {
-		check(t, []byte(d))
+	for _, d := range jsonDocuments {
+		checkValid(t, []byte(d))
 		if len(d) > 200 {
 			continue
 		}
@@ -34,19 +34,19 @@ func TestValidJSONAgreesWithTheStandardLibrary(t *testing.T) {
 			for _, c := range []byte("\"\\{}[]:,0e.-x \x00\x80\xff") {
 				changed := []byte(d)
 				changed[i] = c
-				check(t, changed)
+				checkValid(t, changed)
 			}
-			check(t, []byte(d[:i]))
-			check(t, []byte(d[:i]+d[i+1:]))
+			checkValid(t, []byte(d[:i]))
+			checkValid(t, []byte(d[:i]+d[i+1:]))
 		}
 	}
 }
 
 func FuzzValidJSON(f *testing.F) {
-	for _, d := range documents[:40] {
+	for _, d := range jsonDocuments[:40] {
 		f.Add([]byte(d))
 	}
-	f.Fuzz(check)
+	f.Fuzz(checkValid)
 }
 
 func BenchmarkValidJSON(b *testing.B) {
@@ -55,7 +55,7 @@ func BenchmarkValidJSON(b *testing.B) {
 		"string": `"` + strings.Repeat("x", 1<<20) + `"`,
 	} {
 		data := []byte(doc)
-		for impl, valid := range map[string]func([]byte) bool{"own": validJSON, "std": func(b []byte) bool { return json.Valid(b) && utf8.Valid(b) }} {
+		for impl, valid := range map[string]func([]byte) bool{"own": ValidJSON, "std": func(b []byte) bool { return json.Valid(b) && utf8.Valid(b) }} {
 			b.Run(name+"/"+impl, func(b *testing.B) {
 				b.SetBytes(int64(len(data)))
 				for b.Loop() {
