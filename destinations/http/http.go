@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -42,18 +41,10 @@ type Config struct {
 	Timeout time.Duration `yaml:"timeout"`
 
 	// Signing proves to the endpoint that a record comes from this hub.
-	Signing Signing `yaml:"signing"`
+	Signing sign.Config `yaml:"signing"`
 
 	// TLS says whom to trust and who the hub is on https.
 	TLS plugin.TLS `yaml:"tls"`
-}
-
-// Signing is the signature of requests by the Standard Webhooks specification.
-type Signing struct {
-	// Secrets sign every request, in the headers webhook-id (the id of the invocation), webhook-timestamp (Unix
-	// seconds) and webhook-signature; none means no signature. Each is "whsec_" and the base64 of a key, or a
-	// text of at least 16 bytes. Give the new and the old one while receivers change over.
-	Secrets []plugin.Secret `yaml:"secrets"`
 }
 
 // Defaults is the configuration of a destination that sets only its url.
@@ -61,45 +52,13 @@ func Defaults() Config { return Config{Timeout: 10 * time.Second} }
 
 // Validate checks what can be checked without the endpoint.
 func (c *Config) Validate() error {
-	var errs []error
-	bad := func(path, format string, args ...any) { errs = append(errs, plugin.Invalid(path, format, args...)) }
-	u, err := url.Parse(c.URL)
-	switch {
-	case c.URL == "":
-		bad("url", "is missing; write where the records go, such as https://example.com/failures")
-	case err != nil:
-		bad("url", "is not a URL")
-	case u.Scheme != "http" && u.Scheme != "https":
-		bad("url", "must begin with http:// or https://")
-	case u.Host == "":
-		bad("url", "has no host")
-	case u.User != nil:
-		bad("url", "must not hold a user name or password; set headers: {Authorization: ...}")
-	case u.Fragment != "":
-		bad("url", "must not have a fragment (#%s)", u.Fragment)
-	case u.Scheme == "http" && c.TLS != plugin.TLS{}:
-		bad("tls", "has no effect on an http:// url; write https:// or remove it")
-	}
-	for name, value := range c.Headers {
-		path := "headers." + name
-		switch {
-		case !httpguts.ValidHeaderFieldName(name):
-			bad(path, "is not a header name")
-		case !httpguts.ValidHeaderFieldValue(string(value)):
-			bad(path, "has a value with a line break or another control character")
-		case reserved(name):
-			bad(path, "is set by the hub; remove it")
-		}
-	}
+	errs := plugin.CheckEndpoint(c.URL, c.TLS, "write where the records go, such as https://example.com/failures")
+	errs = append(errs, plugin.CheckHeaders(c.Headers, reserved)...)
+	errs = append(errs, c.Signing.Validate("signing"))
 	if c.Timeout < 100*time.Millisecond || c.Timeout > time.Minute {
-		bad("timeout", "%s is outside 100ms to 1m", c.Timeout)
+		errs = append(errs, plugin.Invalid("timeout", "%s is outside 100ms to 1m", c.Timeout))
 	}
-	for i, s := range c.Signing.Secrets {
-		if err := sign.Check(s); err != nil {
-			bad(fmt.Sprintf("signing.secrets[%d]", i), "%v", err)
-		}
-	}
-	return errors.Join(append(errs, c.TLS.Validate("tls"))...)
+	return errors.Join(errs...)
 }
 
 // reserved says that the hub itself sets a header, or the connection does.

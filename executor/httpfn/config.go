@@ -2,14 +2,10 @@ package httpfn
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/net/http/httpguts"
 
 	"github.com/millrace/millrace/executor"
 	"github.com/millrace/millrace/internal/plugin"
@@ -42,21 +38,13 @@ type Config struct {
 	CloudEvents bool `yaml:"cloudEvents"`
 
 	// Signing proves to the endpoint that a request comes from this hub.
-	Signing Signing `yaml:"signing"`
+	Signing sign.Config `yaml:"signing"`
 
 	// TLS says whom to trust and who we are on https.
 	TLS plugin.TLS `yaml:"tls"`
 
 	// Concurrency limits how many invocations run at once.
 	Concurrency Concurrency `yaml:"concurrency"`
-}
-
-// Signing is the signature of requests by the Standard Webhooks specification.
-type Signing struct {
-	// Secrets sign every request, in the headers webhook-id (the request id), webhook-timestamp (Unix seconds)
-	// and webhook-signature; none means no signature. Each is "whsec_" and the base64 of a key, or a text of
-	// at least 16 bytes. Give the new and the old one while receivers change over.
-	Secrets []plugin.Secret `yaml:"secrets"`
 }
 
 // Concurrency is a share of the account's concurrency.
@@ -82,53 +70,21 @@ func (c *Config) Settings() executor.Settings {
 
 // Validate checks what can be checked without the endpoint.
 func (c *Config) Validate() error {
-	var errs []error
+	errs := plugin.CheckEndpoint(c.URL, c.TLS, "write where the documents go, such as http://localhost:8080/events")
+	errs = append(errs, plugin.CheckHeaders(c.Headers, reserved)...)
+	errs = append(errs, c.Signing.Validate("signing"))
 	bad := func(path, format string, args ...any) { errs = append(errs, plugin.Invalid(path, format, args...)) }
 
-	u, err := url.Parse(c.URL)
-	switch {
-	case c.URL == "":
-		bad("url", "is missing; write where the documents go, such as http://localhost:8080/events")
-	case err != nil:
-		bad("url", "is not a URL")
-	case u.Scheme != "http" && u.Scheme != "https":
-		bad("url", "must begin with http:// or https://")
-	case u.Host == "":
-		bad("url", "has no host")
-	case u.User != nil:
-		bad("url", "must not hold a user name or password; set headers: {Authorization: ...}")
-	case u.Fragment != "":
-		bad("url", "must not have a fragment (#%s)", u.Fragment)
-	}
 	if !slices.Contains([]string{http.MethodPost, http.MethodPut, http.MethodPatch}, c.Method) {
 		bad("method", "%q is not POST, PUT or PATCH", c.Method)
-	}
-	for name, value := range c.Headers {
-		path := "headers." + name
-		switch {
-		case !httpguts.ValidHeaderFieldName(name):
-			bad(path, "is not a header name")
-		case !httpguts.ValidHeaderFieldValue(string(value)):
-			bad(path, "has a value with a line break or another control character")
-		case reserved(name):
-			bad(path, "is set by the hub; remove it")
-		}
 	}
 	if c.Timeout < time.Second || c.Timeout > executor.MaxTimeout {
 		bad("timeout", "%s is outside 1s to %s", c.Timeout, executor.MaxTimeout)
 	}
-	for i, s := range c.Signing.Secrets {
-		if err := sign.Check(s); err != nil {
-			bad(fmt.Sprintf("signing.secrets[%d]", i), "%v", err)
-		}
-	}
-	if u != nil && u.Scheme == "http" && c.TLS != (plugin.TLS{}) {
-		bad("tls", "has no effect on an http:// url; write https:// or remove it")
-	}
 	if c.Concurrency.Reserved < executor.Unreserved {
 		bad("concurrency.reserved", "%d is not a number of invocations; -1 is no reservation", c.Concurrency.Reserved)
 	}
-	return errors.Join(append(errs, c.TLS.Validate("tls"))...)
+	return errors.Join(errs...)
 }
 
 // reserved reports whether the hub itself sets a header, or the connection does.

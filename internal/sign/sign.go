@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -25,6 +26,29 @@ const (
 
 // prefix marks a secret whose key is written in base64.
 const prefix = "whsec_"
+
+// Config is the signature of requests by the Standard Webhooks specification.
+type Config struct {
+	// Secrets sign every request, in the headers webhook-id (the id of the invocation), webhook-timestamp (Unix
+	// seconds) and webhook-signature; none means no signature. Each is "whsec_" and the base64 of a key, or a
+	// text of at least 16 bytes. Give the new and the old one while receivers change over.
+	Secrets []plugin.Secret `yaml:"secrets"`
+}
+
+// Validate reports secrets that are none; path is that of the section.
+func (c *Config) Validate(path string) error {
+	var errs []error
+	for i, s := range c.Secrets {
+		at := fmt.Sprintf("%s.secrets[%d]", path, i)
+		switch key, err := key(s); {
+		case err != nil:
+			errs = append(errs, plugin.Invalid(at, `what follows "whsec_" is not base64`))
+		case len(key) < 16:
+			errs = append(errs, plugin.Invalid(at, "a signing secret has at least 16 bytes; make one with: openssl rand -base64 32"))
+		}
+	}
+	return errors.Join(errs...)
+}
 
 // Headers sets the three headers of a message on h. id is the same in every try to deliver the message, so
 // that the receiver can drop repeats; t is the time of this try. There is one signature for each secret:
@@ -50,17 +74,6 @@ func Headers(h http.Header, secrets []plugin.Secret, id string, t time.Time, bod
 	h[HeaderID] = []string{id}
 	h[HeaderTimestamp] = []string{stamp}
 	h[HeaderSignature] = []string{string(signatures)}
-}
-
-// Check tells what is wrong with a secret, for the Validate method of a configuration.
-func Check(s plugin.Secret) error {
-	switch key, err := key(s); {
-	case err != nil:
-		return errors.New(`what follows "whsec_" is not base64`)
-	case len(key) < 16:
-		return errors.New("a signing secret has at least 16 bytes; make one with: openssl rand -base64 32")
-	}
-	return nil
 }
 
 func key(s plugin.Secret) ([]byte, error) {

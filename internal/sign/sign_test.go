@@ -40,7 +40,7 @@ func TestHeadersSignsOnceForEachSecret(t *testing.T) {
 	}
 }
 
-func TestCheckTellsWhatIsWrong(t *testing.T) {
+func TestValidateTellsWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	for text, problem := range map[plugin.Secret]string{
 		secret:                "",
@@ -50,9 +50,9 @@ func TestCheckTellsWhatIsWrong(t *testing.T) {
 		"whsec_c2hvcnQ=":      "at least 16",
 		"whsec_not base64!!!": "base64",
 	} {
-		err := sign.Check(text)
-		if (err == nil) != (problem == "") || err != nil && !strings.Contains(err.Error(), problem) {
-			t.Errorf("Check(%q) = %v, want %q", string(text), err, problem)
+		err := (&sign.Config{Secrets: []plugin.Secret{secret, text}}).Validate("signing")
+		if (err == nil) != (problem == "") || err != nil && (!strings.Contains(err.Error(), problem) || !strings.HasPrefix(err.Error(), "signing.secrets[1]: ")) {
+			t.Errorf("%q: %v, want %q", string(text), err, problem)
 		}
 	}
 }
