@@ -220,6 +220,59 @@ func TestADamagedStoreIsReportedAndLeftAsItIs(t *testing.T) {
 	}
 }
 
+func TestAFileOfTheStoreThatIsCutOrMissingIsAnErrorThatTellsWhatToDo(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "store")
+	s := open(t, config(dir), clock.System{})
+	ev := async.Event{ID: uuid.NewString(), Function: "f", ARN: benchARN, Accepted: time.Now(), Payload: []byte(`{}`)}
+	if _, err := s.Accept(t.Context(), &ev); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(t, config(dir), clock.System{}).Close(); err != nil { // flushes the log to a table
+		t.Fatal(err)
+	}
+	for name, harm := range map[string]func(string) error{
+		"cut":     func(file string) error { return os.Truncate(file, 100) },
+		"missing": os.Remove,
+		"flipped": func(file string) error {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			b[3] ^= 0x55
+			return os.WriteFile(file, b, 0o600)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			broken := filepath.Join(t.TempDir(), "copy")
+			if err := os.CopyFS(broken, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			names, err := filepath.Glob(filepath.Join(broken, "*.sst"))
+			if err != nil || len(names) == 0 {
+				t.Fatalf("no table, %v", err)
+			}
+			if err := harm(names[0]); err != nil {
+				t.Fatal(err)
+			}
+			s, err := local.Open(config(broken), deps(clock.System{}))
+			if err == nil {
+				err = s.Recover(t.Context(), func(async.Pending) {}, func(async.PendingDelivery) {})
+				s.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), broken) || !strings.Contains(err.Error(), "put back a copy") {
+				t.Fatalf("error %v; want it to name the directory and what to do", err)
+			}
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("the error is not one line: %v", err)
+			}
+		})
+	}
+}
+
 // Whatever place of the list of files is damaged, either nothing is missing or the store does not open. The
 // last chunk is left out: there damage looks like the end of an interrupted write.
 func TestADamagedListOfFilesIsNotTakenForAnInterruptedWrite(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -135,10 +136,16 @@ func Open(c Config, d plugin.Deps) (*Store, error) {
 
 // damaged adds what to do about a store that can not be read.
 func damaged(dir string, err error) error {
-	if pebble.IsCorruptionError(err) || errors.Is(err, errDamaged) {
-		return fmt.Errorf("the store in %s is damaged: %w; put back a copy of the directory, or move it away to begin an empty store", dir, err)
+	var errno syscall.Errno
+	what := "can not be read" // such as a file that is missing or cut, which Pebble does not mark as corruption
+	switch {
+	case pebble.IsCorruptionError(err) || errors.Is(err, errDamaged):
+		what = "is damaged"
+	case errors.As(err, &errno) && errno != syscall.ENOENT, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("opening the store in %s: %w", dir, err)
 	}
-	return fmt.Errorf("opening the store in %s: %w", dir, err)
+	first, _, _ := strings.Cut(err.Error(), "\n") // details for Pebble's own use follow
+	return fmt.Errorf("the store in %s %s: %s; put back a copy of the directory, or move it away to begin an empty store", dir, what, first)
 }
 
 // read takes up what the store has counted.

@@ -92,7 +92,10 @@ func (s Spec[T]) Config() any { return s.config() }
 // Open opens a component with what Config returned and a decoder filled in.
 func (s Spec[T]) Open(ctx context.Context, config any, d Deps) (T, error) {
 	v, err := s.open(ctx, config, d)
-	if err != nil {
+	switch {
+	case err != nil && d.Name == "":
+		return v, fmt.Errorf("opening %s: %w", s.Kind, err)
+	case err != nil:
 		return v, fmt.Errorf("opening %s %q: %w", s.Kind, d.Name, err)
 	}
 	return v, nil
