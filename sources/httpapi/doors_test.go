@@ -409,14 +409,16 @@ func TestALoadBalancerChecksTheHealthOfItsTarget(t *testing.T) {
 	t.Parallel()
 	h := newHub(t, "alb", func(c *httpapi.ALB) {
 		c.HealthCheck.Enabled, c.HealthCheck.Path, c.HealthCheck.Interval, c.HealthCheck.Timeout, c.HealthCheck.Matcher = true, "/up?deep=1", 5*time.Second, 2*time.Second, "200-204,301"
+		c.HealthCheck.UnhealthyThresholdCount = 3
 	}, nil)
 	checked := func(n int) {
 		t.Helper()
 		stop := time.Now().Add(10 * time.Second)
-		for h.count() < n || h.clock.Timers() != 1 {
+		for h.count() < n {
 			if time.Now().After(stop) {
 				t.Fatalf("%d checks, want %d", h.count(), n)
 			}
+			h.clock.Advance(time.Second)
 			runtime.Gosched()
 		}
 	}
@@ -425,14 +427,14 @@ func TestALoadBalancerChecksTheHealthOfItsTarget(t *testing.T) {
 	if d["path"] != "/up" || d.at("headers", "user-agent") != "ELB-HealthChecker/2.0" || d.at("queryStringParameters", "deep") != "1" || d["httpMethod"] != "GET" {
 		t.Errorf("%v", d)
 	}
-	h.answer(`{"statusCode":503}`)
-	h.clock.Advance(5 * time.Second)
-	checked(2)
-	if strings.Contains(h.log.String(), "unhealthy") {
-		t.Error("unhealthy after one failure")
-	}
-	h.clock.Advance(5 * time.Second)
-	checked(3)
+	failures := 0
+	h.script(func(context.Context, executor.Request) (executor.Response, error) {
+		if failures++; failures == 3 && strings.Contains(h.log.String(), "unhealthy") {
+			t.Error("unhealthy after two failures of three")
+		}
+		return executor.Response{Payload: []byte(`{"statusCode":503}`)}, nil
+	})
+	checked(4)
 	stop := time.Now().Add(10 * time.Second)
 	for !strings.Contains(h.log.String(), "target is unhealthy") {
 		if time.Now().After(stop) {

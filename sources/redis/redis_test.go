@@ -390,11 +390,14 @@ func TestSentinelsTellTheMaster(t *testing.T) {
 	t.Parallel()
 	s := newProcess(t)
 	file := filepath.Join(t.TempDir(), "sentinel.conf")
-	if err := os.WriteFile(file, fmt.Appendf(nil, "sentinel monitor mymaster 127.0.0.1 %s 1\n", s.port), 0o600); err != nil {
+	const user = "user watcher on >password allcommands\nuser default off\n"
+	if err := os.WriteFile(file, fmt.Appendf(nil, user+"sentinel monitor mymaster 127.0.0.1 %s 1\n", s.port), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	watcher := newSentinel(t, file)
-	x := start(t, watcher.addr(), func(c *redis.Config) { c.Mode, c.MasterName = "sentinel", "mymaster" })
+	x := start(t, watcher.addr(), func(c *redis.Config) {
+		c.Mode, c.MasterName, c.SentinelUsername, c.SentinelPassword = "sentinel", "mymaster", "watcher", "password"
+	})
 	x.ready(t, 1)
 	if err := publish(s, "orders", "x"); err != nil {
 		t.Fatal(err)
@@ -416,7 +419,8 @@ func newSentinel(t *testing.T, file string) *process {
 	}
 	t.Cleanup(func() { p.stop(t) })
 	until(t, "the sentinel", func() bool {
-		return ask(p, func(ctx context.Context, c *client.Client) error { return c.Ping(ctx).Err() }) == nil
+		err := ask(p, func(ctx context.Context, c *client.Client) error { return c.Ping(ctx).Err() })
+		return err == nil || strings.Contains(err.Error(), "NOAUTH")
 	})
 	return p
 }
