@@ -1,14 +1,12 @@
 package sources
 
 import (
-	"context"
 	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/millrace/millrace/executor"
-	"github.com/millrace/millrace/internal/clock"
 )
 
 // Line is where events of an upstream that cannot be slowed down wait for their turn, in order. It is bounded:
@@ -84,19 +82,4 @@ func Backoff(attempts int) time.Duration {
 func Permanent(err error) bool {
 	var e *executor.Error
 	return errors.As(err, &e) && (e.Kind == executor.Refused || e.Kind == executor.TooLarge)
-}
-
-// Insist hands req to accept until it is taken, for events that no upstream would deliver again. After each
-// failure it calls trouble and waits; once ctx is done it tries one last time. It returns the error of a
-// request that is refused for good, or that was not taken in time.
-func Insist(ctx context.Context, c clock.Clock, accept func(context.Context, executor.Request) error, req executor.Request, trouble func(error)) error {
-	for attempt := 1; ; attempt++ {
-		last := ctx.Err() != nil
-		err := accept(context.WithoutCancel(ctx), req)
-		if err == nil || last || Permanent(err) {
-			return err
-		}
-		trouble(err)
-		_ = clock.Sleep(ctx, c, Backoff(attempt)) // ends early for the last try
-	}
 }

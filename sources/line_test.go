@@ -3,6 +3,7 @@ package sources_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -64,7 +65,7 @@ func TestALineWorksOnSoManyAtOnce(t *testing.T) {
 	})
 }
 
-func TestInsist(t *testing.T) {
+func TestAnIntakeQueuesAsLongAsItCan(t *testing.T) {
 	t.Parallel()
 	full := errors.New("the store is full")
 	refused := &executor.Error{Kind: executor.Refused, Function: "f", Err: errors.New("no")}
@@ -72,28 +73,33 @@ func TestInsist(t *testing.T) {
 		name    string
 		answers []error
 		stop    time.Duration
-		want    error
+		want    string
 		tries   int
 	}{
-		{"is content with the first yes", []error{nil}, time.Hour, nil, 1},
-		{"tries again", []error{full, full, full, nil}, time.Hour, nil, 4},
-		{"gives up on a refusal", []error{full, refused, nil}, time.Hour, refused, 2},
-		{"tries once more when stopped", []error{full, nil}, time.Millisecond, nil, 2},
-		{"ends when stopped", []error{full, full, nil}, time.Millisecond, full, 2},
+		{"is content with the first yes", []error{nil}, time.Hour, sources.Accepted, 1},
+		{"tries again", []error{full, full, full, nil}, time.Hour, sources.Accepted, 4},
+		{"gives up on a refusal", []error{full, refused, nil}, time.Hour, sources.Refused, 2},
+		{"tries once more when stopped", []error{full, nil}, time.Millisecond, sources.Accepted, 2},
+		{"ends when stopped", []error{full, full, nil}, time.Millisecond, sources.Lost, 2},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := clock.WithTimeout(t.Context(), clock.System{}, c.stop)
 			defer cancel()
-			tries, troubles := 0, 0
-			err := sources.Insist(ctx, clock.System{}, func(ctx context.Context, _ executor.Request) error {
-				tries++
-				if ctx.Err() != nil {
-					t.Errorf("%s: the last try was cut off", c.name)
-				}
-				return c.answers[tries-1]
-			}, executor.Request{}, func(error) { troubles++ })
-			if !errors.Is(err, c.want) || tries != c.tries || troubles > tries {
-				t.Errorf("%s: %v after %d tries, want %v after %d", c.name, err, tries, c.want, c.tries)
+			tries := 0
+			var results []string
+			intake := sources.Intake{
+				Accept: func(ctx context.Context, _ executor.Request) error {
+					tries++
+					if ctx.Err() != nil {
+						t.Errorf("%s: the last try was cut off", c.name)
+					}
+					return c.answers[tries-1]
+				},
+				Clock: clock.System{}, Log: slog.New(slog.DiscardHandler), Count: func(result string) { results = append(results, result) },
+			}
+			intake.Queue(ctx, executor.Request{}, slog.String("subject", "orders"))
+			if !slices.Equal(results, []string{c.want}) || tries != c.tries {
+				t.Errorf("%s: %q after %d tries, want %s after %d", c.name, results, tries, c.want, c.tries)
 			}
 		})
 	}

@@ -10,6 +10,7 @@ import (
 	client "github.com/nats-io/nats.go"
 
 	"github.com/millrace/millrace/executor"
+	"github.com/millrace/millrace/sources"
 )
 
 // Headers of an answer that is an error. The first two are those of the NATS services protocol (ADR-32), so
@@ -49,10 +50,10 @@ func (r *run) answer(ctx context.Context, m message, req executor.Request) {
 		err = m.RespondMsg(reply)
 	}
 	if err != nil {
-		result = lost
+		result = sources.Lost
 		r.deps.Log.Error("a request can not be answered", slog.String("subject", m.Subject), slog.Any("error", err))
 	}
-	r.count(result, 1)
+	r.count(result)
 }
 
 // maxError bounds the text of an error in a header.

@@ -48,14 +48,10 @@ type source struct {
 	disconnects prometheus.Counter
 }
 
-// Results of a message, in the metric.
+// Results of a request, in the metric, beside those of sources.
 const (
-	accepted = "accepted" // queued
 	answered = "answered" // a request that the function has answered, be it with a failure
 	failed   = "failed"   // a request that has no answer, which the requester was told
-	refused  = "refused"  // the function can never take it
-	dropped  = "dropped"  // above the limits of what may wait
-	lost     = "lost"     // the hub stopped before it could queue or answer it
 )
 
 func open(_ context.Context, c Config, d plugin.Deps) (sources.Source, error) {
@@ -79,15 +75,13 @@ func open(_ context.Context, c Config, d plugin.Deps) (sources.Source, error) {
 			Help: "Lost connections to NATS; messages published until the next one were missed.",
 		}, []string{"trigger"})).WithLabelValues(d.Name),
 	}
-	for _, result := range []string{accepted, answered, failed, refused, dropped, lost} {
-		s.count(result, 0)
+	for _, result := range []string{sources.Accepted, answered, failed, sources.Refused, sources.Dropped, sources.Lost} {
+		s.messages.WithLabelValues(d.Name, result) // there from the start, as 0
 	}
 	return s, nil
 }
 
-func (s *source) count(result string, n int) {
-	s.messages.WithLabelValues(s.deps.Name, result).Add(float64(n))
-}
+func (s *source) count(result string) { s.messages.WithLabelValues(s.deps.Name, result).Inc() }
 
 // message is one that waits for its turn, or has it.
 type message struct {
@@ -98,18 +92,17 @@ type message struct {
 // run is one call of Run.
 type run struct {
 	*source
-	hub  sources.Hub
-	line *sources.Line[message]
-	down chan struct{} // receives when a connection is lost
-
-	warned   atomic.Int64 // Unix seconds when we last said that messages are dropped
-	refusing atomic.Bool  // the hub does not queue, and we said so
+	hub    sources.Hub
+	intake sources.Intake
+	line   *sources.Line[message]
+	down   chan struct{} // receives when a connection is lost
 }
 
 func (s *source) Run(ctx context.Context, hub sources.Hub) error {
 	r := &run{
 		source: s, hub: hub, down: make(chan struct{}, 1),
-		line: sources.NewLine[message](s.config.PendingMessages, int64(s.config.PendingBytes), s.config.MaximumConcurrency),
+		intake: sources.Intake{Accept: hub.Accept, Clock: s.deps.Clock, Log: s.deps.Log, Count: s.count},
+		line:   sources.NewLine[message](s.config.PendingMessages, int64(s.config.PendingBytes), s.config.MaximumConcurrency),
 	}
 	defer s.connected.DeleteLabelValues(s.deps.Name)
 	worked := make(chan struct{})
@@ -233,13 +226,8 @@ func (r *run) subscribe(nc *client.Conn) ([]*client.Subscription, error) {
 
 // take puts a message in line, or drops it if the line is full.
 func (r *run) take(msg *client.Msg) {
-	now := r.deps.Clock.Now()
-	if r.line.Put(message{msg, now}, msg.Size()) {
-		return
-	}
-	r.count(dropped, 1)
-	if last := r.warned.Load(); now.Unix() >= last+60 && r.warned.CompareAndSwap(last, now.Unix()) {
-		r.deps.Log.Warn("messages come faster than the hub takes them; dropping what is above pendingMessages or pendingBytes")
+	if !r.line.Put(message{msg, r.deps.Clock.Now()}, msg.Size()) {
+		r.intake.Drop()
 	}
 }
 
@@ -292,7 +280,7 @@ func (r *run) handle(ctx context.Context, m message) {
 	if request {
 		r.answer(context.WithoutCancel(ctx), m, req)
 	} else {
-		r.accept(ctx, m, req)
+		r.intake.Queue(ctx, req, slog.String("subject", m.Subject))
 	}
 }
 
@@ -302,24 +290,4 @@ func either(h client.Header, name, other string) string {
 		return v
 	}
 	return h.Get(other)
-}
-
-// accept queues a message. While the hub cannot, the message keeps its place, so that the line fills up.
-func (r *run) accept(ctx context.Context, m message, req executor.Request) {
-	err := sources.Insist(ctx, r.deps.Clock, r.hub.Accept, req, func(err error) {
-		if !r.refusing.Swap(true) {
-			r.deps.Log.Error("messages can not be queued; trying again", slog.Any("error", err))
-		}
-	})
-	switch {
-	case err == nil:
-		r.refusing.Store(false)
-		r.count(accepted, 1)
-	case sources.Permanent(err):
-		r.count(refused, 1)
-		r.deps.Log.Error("the function can not take a message", slog.String("subject", m.Subject), slog.Any("error", err))
-	default:
-		r.count(lost, 1)
-		r.deps.Log.Error("stopping; a message that could not be queued is lost", slog.String("subject", m.Subject), slog.Any("error", err))
-	}
 }

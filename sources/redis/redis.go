@@ -47,14 +47,6 @@ type source struct {
 	disconnects prometheus.Counter
 }
 
-// Results of a message, in the metric.
-const (
-	accepted = "accepted" // queued
-	refused  = "refused"  // the function can never take it
-	dropped  = "dropped"  // above the limits of what may wait
-	lost     = "lost"     // the hub stopped before it could queue it
-)
-
 // silence keeps the client from writing to standard error on its own: it has one logger for all the program.
 // What is worth saying, listen says.
 var silence = sync.OnceFunc(func() { client.SetLogger(silent{}) })
@@ -85,7 +77,7 @@ func open(_ context.Context, c Config, d plugin.Deps) (sources.Source, error) {
 			Help: "Lost subscriptions to Redis; messages published until the next one were missed.",
 		}, []string{"trigger"})).WithLabelValues(d.Name),
 	}
-	for _, result := range []string{accepted, refused, dropped, lost} {
+	for _, result := range []string{sources.Accepted, sources.Refused, sources.Dropped, sources.Lost} {
 		s.messages.WithLabelValues(d.Name, result) // there from the start, as 0
 	}
 	return s, nil
@@ -102,18 +94,16 @@ type message struct {
 // run is one call of Run.
 type run struct {
 	*source
-	hub    sources.Hub
 	client client.UniversalClient
 	line   *sources.Line[message]
-
-	warned   atomic.Int64 // Unix seconds when we last said that messages are dropped
-	refusing atomic.Bool  // the hub does not queue, and we said so
+	intake sources.Intake
 }
 
 func (s *source) Run(ctx context.Context, hub sources.Hub) error {
 	r := &run{
-		source: s, hub: hub, client: s.config.dial(s.options),
-		line: sources.NewLine[message](s.config.PendingMessages, int64(s.config.PendingBytes), s.config.MaximumConcurrency),
+		source: s, client: s.config.dial(s.options),
+		intake: sources.Intake{Accept: hub.Accept, Clock: s.deps.Clock, Log: s.deps.Log, Count: s.count},
+		line:   sources.NewLine[message](s.config.PendingMessages, int64(s.config.PendingBytes), s.config.MaximumConcurrency),
 	}
 	defer r.client.Close() //nolint:errcheck // nothing is to be saved
 	defer s.connections.DeleteLabelValues(s.deps.Name)
@@ -275,35 +265,13 @@ func (r *run) leave(ctx context.Context, sub subscription, ps *client.PubSub) {
 
 // take puts a message in line, or drops it if the line is full.
 func (r *run) take(msg *client.Message) {
-	now := r.deps.Clock.Now()
-	if r.line.Put(message{msg, now}, len(msg.Payload)+len(msg.Channel)) {
-		return
-	}
-	r.count(dropped)
-	if last := r.warned.Load(); now.Unix() >= last+60 && r.warned.CompareAndSwap(last, now.Unix()) {
-		r.deps.Log.Warn("messages come faster than the hub takes them; dropping what is above pendingMessages or pendingBytes")
+	if !r.line.Put(message{msg, r.deps.Clock.Now()}, len(msg.Payload)+len(msg.Channel)) {
+		r.intake.Drop()
 	}
 }
 
-// handle queues a message. While the hub cannot, the message keeps its place, so that the line fills up.
 func (r *run) handle(ctx context.Context, m message) {
-	req := executor.Request{Payload: event.AppendRedis(nil, []event.RedisMessage{{
+	r.intake.Queue(ctx, executor.Request{Payload: event.AppendRedis(nil, []event.RedisMessage{{
 		ARN: r.arn, Region: r.deps.Region, Channel: m.Channel, Pattern: m.Pattern, Time: m.received, Data: []byte(m.Payload),
-	}})}
-	err := sources.Insist(ctx, r.deps.Clock, r.hub.Accept, req, func(err error) {
-		if !r.refusing.Swap(true) {
-			r.deps.Log.Error("messages can not be queued; trying again", slog.Any("error", err))
-		}
-	})
-	switch {
-	case err == nil:
-		r.refusing.Store(false)
-		r.count(accepted)
-	case sources.Permanent(err):
-		r.count(refused)
-		r.deps.Log.Error("the function can not take a message", slog.String("channel", m.Channel), slog.Any("error", err))
-	default:
-		r.count(lost)
-		r.deps.Log.Error("stopping; a message that could not be queued is lost", slog.String("channel", m.Channel), slog.Any("error", err))
-	}
+	}})}, slog.String("channel", m.Channel))
 }

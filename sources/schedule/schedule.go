@@ -186,9 +186,9 @@ func (s *schedule) run(ctx context.Context, hub sources.Hub, run time.Time) erro
 	err := hub.Accept(context.WithoutCancel(ctx), executor.Request{Payload: s.document(run)})
 	switch {
 	case err == nil:
-		s.count("accepted", 1)
+		s.count(sources.Accepted, 1)
 	case sources.Permanent(err):
-		s.count("refused", 1)
+		s.count(sources.Refused, 1)
 		s.deps.Log.Error("the function can not take a run", slog.Time("run", run), slog.Any("error", err))
 	default:
 		return err
