@@ -5,11 +5,8 @@ package lambdaapi
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"strings"
 	"time"
@@ -21,6 +18,7 @@ import (
 	"github.com/millrace/millrace/internal/clock"
 	"github.com/millrace/millrace/internal/plugin"
 	"github.com/millrace/millrace/internal/sigv4"
+	"github.com/millrace/millrace/internal/xray"
 )
 
 // Options are what the API stands on. Its functions may be called concurrently.
@@ -180,20 +178,12 @@ func first(h http.Header, canonical string) string {
 	return ""
 }
 
-// traceID is the caller's trace, or a new one, of which the hub decides whether it is sampled
-// (https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader).
+// traceID is the caller's trace, or a new one.
 func (s *server) traceID(h http.Header) string {
 	if given := first(h, "X-Amzn-Trace-Id"); strings.Contains(given, "Root=") {
 		return given
 	}
-	var id [16]byte
-	binary.BigEndian.PutUint32(id[:], uint32(s.clock.Now().Unix()))
-	binary.BigEndian.PutUint32(id[4:], rand.Uint32())
-	binary.BigEndian.PutUint64(id[8:], rand.Uint64())
-	b := append(make([]byte, 0, 42), "Root=1-"...)
-	b = hex.AppendEncode(b, id[:4])
-	b = append(b, '-')
-	return string(hex.AppendEncode(b, id[4:]))
+	return xray.Header(first(h, "Traceparent"), s.clock.Now())
 }
 
 func unknown(r *http.Request) *apiError {

@@ -233,6 +233,16 @@ func TestInvokeHandsOnWhatTheCallerSays(t *testing.T) {
 	}
 }
 
+func TestATraceparentIsHandedOnInXRaysFormToo(t *testing.T) {
+	t.Parallel()
+	h := newHub()
+	w := do(t, h.handler(t), "POST", invocations, "{}", "Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+	const want = "Root=1-4bf92f35-77b34da6a3ce929d0e0e4736;Parent=00f067aa0ba902b7;Sampled=1"
+	if req := h.last(t); req.TraceID != want || raw(w, "X-Amzn-Trace-Id") != want {
+		t.Errorf("the function saw %q, the caller %v", req.TraceID, w.Header())
+	}
+}
+
 func TestInvokeTellsAFunctionErrorFromAnErrorOfTheService(t *testing.T) {
 	t.Parallel()
 	w := do(t, newHub().handler(t), "POST", "/2015-03-31/functions/broken/invocations", "{}")

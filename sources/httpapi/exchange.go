@@ -17,6 +17,7 @@ import (
 	"github.com/millrace/millrace/event"
 	"github.com/millrace/millrace/executor"
 	"github.com/millrace/millrace/internal/plugin"
+	"github.com/millrace/millrace/internal/xray"
 	"github.com/millrace/millrace/sources"
 )
 
@@ -117,7 +118,7 @@ func (d *door) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x.traceID = first(r.Header, "X-Amzn-Trace-Id")
 	now := d.Clock.Now()
 	if x.traceID == "" {
-		x.traceID = newTraceID(x.traceParent, now)
+		x.traceID = xray.Header(x.traceParent, now)
 	}
 	host, port := splitHost(r.Host)
 	x.req = event.HTTPRequest{

@@ -1,10 +1,8 @@
 package httpapi
 
 import (
-	"encoding/hex"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"slices"
@@ -180,39 +178,6 @@ func label(host string) string {
 	}
 	l, _, _ := strings.Cut(host, ".")
 	return l
-}
-
-// newTraceID makes an X-Amzn-Trace-Id, of the trace of a W3C traceparent if there is one.
-func newTraceID(parent string, now time.Time) string {
-	// version(2)-trace(32)-span(16)-flags(2)
-	if len(parent) == 55 && parent[2] == '-' && parent[35] == '-' && parent[52] == '-' && lowerHex(parent[3:35]) && lowerHex(parent[36:52]) && lowerHex(parent[53:]) {
-		return "Root=1-" + parent[3:11] + "-" + parent[11:35] + ";Parent=" + parent[36:52] + ";Sampled=" + string('0'+unhex(parent[54])&1)
-	}
-	var b [43]byte
-	id := append(b[:0], "Root=1-"...)
-	var raw [16]byte
-	t := uint32(now.Unix())
-	raw[0], raw[1], raw[2], raw[3] = byte(t>>24), byte(t>>16), byte(t>>8), byte(t)
-	r1, r2 := rand.Uint64(), rand.Uint32()
-	for i := range 8 {
-		raw[4+i] = byte(r1 >> (8 * i))
-	}
-	for i := range 4 {
-		raw[12+i] = byte(r2 >> (8 * i))
-	}
-	id = hex.AppendEncode(id, raw[:4])
-	id = append(id, '-')
-	id = hex.AppendEncode(id, raw[4:])
-	return string(id)
-}
-
-func lowerHex(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; !isHex(c) || c >= 'A' && c <= 'F' {
-			return false
-		}
-	}
-	return true
 }
 
 // admit refuses what no door takes: too many headers, and a change of protocol. It reports whether the
