@@ -178,7 +178,7 @@ func first(h http.Header, canonical string) string {
 	return ""
 }
 
-// traceID is the caller's trace, or a new one.
+// traceID is the caller's trace, or a new one, of which the hub decides whether it is sampled.
 func (s *server) traceID(h http.Header) string {
 	if given := first(h, "X-Amzn-Trace-Id"); strings.Contains(given, "Root=") {
 		return given
