@@ -176,10 +176,12 @@ func TestReservedConcurrencyRefuses(t *testing.T) {
 	t.Parallel()
 	c := config(t, "provided")
 	c.Concurrency.Reserved = 1
-	f := open(t, c, deps(t, nil))
+	var logs lines
+	f := open(t, c, deps(t, &logs))
 	do(t, f, `{"do":"echo"}`)
-	running := run(t, f, executor.Request{Payload: []byte(`{"do":"sleep","ms":2500}`)})
-	<-time.After(time.Second) // until it runs
+	id := uuid.NewString()
+	running := run(t, f, executor.Request{ID: id, Payload: []byte(`{"do":"sleep","ms":2500}`)})
+	eventually(t, "it runs", func() bool { return strings.Contains(logs.String(), "START RequestId: "+id) })
 	_, got := f.Invoke(t.Context(), executor.Request{Payload: []byte(`{"do":"echo"}`)})
 	if e := kind(t, got, executor.Throttled); e.Reason != executor.ReasonReserved {
 		t.Errorf("reason is %s", e.Reason)

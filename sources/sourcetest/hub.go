@@ -21,11 +21,10 @@ import (
 type Hub struct {
 	server *httptest.Server
 
-	mu        sync.RWMutex
-	script    Script
-	calls     []Call
-	functions map[string]executor.Function
-	mounts    map[string]*mount // by pattern
+	mu     sync.RWMutex
+	script Script
+	calls  []Call
+	mounts map[string]*mount // by pattern
 }
 
 // Call is one request that a source handed to the hub. Its payload is a copy.
@@ -46,7 +45,7 @@ type mount struct {
 // NewHub starts a hub, with a gateway on a loopback port, that lives as long as the test. It answers every
 // call at once, an Invoke with the JSON text null.
 func NewHub(t testing.TB) *Hub {
-	h := &Hub{functions: map[string]executor.Function{}, mounts: map[string]*mount{}}
+	h := &Hub{mounts: map[string]*mount{}}
 	h.server = httptest.NewServer(h)
 	t.Cleanup(h.server.Close)
 	return h
@@ -63,7 +62,7 @@ func (h *Hub) Hub() sources.Hub {
 			return err
 		},
 		Mount:    h.mount,
-		Function: h.function,
+		Function: noFunction,
 	}
 }
 
@@ -82,13 +81,6 @@ func (h *Hub) Calls() []Call {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return slices.Clone(h.calls)
-}
-
-// AddFunction makes f known to Hub.Function.
-func (h *Hub) AddFunction(name string, f executor.Function) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.functions[name] = f
 }
 
 // Mounted lists the patterns mounted now.
@@ -125,12 +117,7 @@ func (h *Hub) call(ctx context.Context, req executor.Request, invoked bool) (exe
 	return resp, nil
 }
 
-func (h *Hub) function(name string) (executor.Function, error) {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	if f, ok := h.functions[name]; ok {
-		return f, nil
-	}
+func noFunction(name string) (executor.Function, error) {
 	return nil, fmt.Errorf("there is no function %q", name)
 }
 
