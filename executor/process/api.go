@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -228,7 +229,7 @@ func (c *conn) refuse(r *refusal) {
 		end = "Connection: close\r\n"
 	}
 	_ = c.write(fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Type: application/json\r\n%sContent-Length: %d\r\n\r\n%s",
-		r.status, statusText(r.status), end, len(doc), doc))
+		r.status, http.StatusText(r.status), end, len(doc), doc))
 }
 
 // ask gives the environment an event, now or when there is one.

@@ -331,27 +331,3 @@ type answers struct {
 
 // accepted is the answer to everything that a runtime delivers.
 var accepted = []byte("HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n")
-
-func statusText(status int) string {
-	switch status {
-	case 200:
-		return "OK"
-	case 202:
-		return "Accepted"
-	case 400:
-		return "Bad Request"
-	case 403:
-		return "Forbidden"
-	case 404:
-		return "Not Found"
-	case 405:
-		return "Method Not Allowed"
-	case 413:
-		return "Request Entity Too Large"
-	case 431:
-		return "Request Header Fields Too Large"
-	case 505:
-		return "HTTP Version Not Supported"
-	}
-	return "Internal Server Error"
-}
