@@ -233,7 +233,7 @@ func (w *Worker) Changed() {
 
 // Run works until ctx is done. Then it takes nothing new, lets attempts and deliveries under way end for at
 // most Options.Drain, and cuts off the rest, which is tried again at the next start and does not count as an
-// attempt. It returns once everything is on disk. Run is called once.
+// attempt. It returns once everything is on disk, or says why it is not. Run is called once.
 func (w *Worker) Run(ctx context.Context) error {
 	hard, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
@@ -275,10 +275,13 @@ func (w *Worker) Run(ctx context.Context) error {
 		}
 	}()
 	err := w.drain(ended, cut)
-	return errors.Join(err, w.opts.Store.Flush(context.WithoutCancel(ctx)))
+	flush, cancel := clock.WithTimeout(context.WithoutCancel(ctx), w.opts.Clock, grace)
+	defer cancel()
+	return errors.Join(err, w.opts.Store.Flush(flush))
 }
 
-// grace is how long an attempt may take to notice that it has been cut off.
+// grace is how long an attempt may take to notice that it has been cut off, and how long the store may take
+// to write the last of what happened: what is not written then is found out again after the next start.
 const grace = 5 * time.Second
 
 func (w *Worker) drain(ended <-chan struct{}, cut func()) error {

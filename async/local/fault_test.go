@@ -505,6 +505,59 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 	}
 }
 
+func TestAFullDiskHoldsUpNeitherTheStopNorTheStart(t *testing.T) {
+	t.Parallel()
+	dir := disk(t, 64<<20)
+	c := config(filepath.Join(dir, "store"))
+	var logs lockedBuffer
+	d := deps(clock.System{})
+	d.Log = slog.New(slog.NewTextHandler(&logs, nil))
+	s, err := local.Open(c, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accept := func() error {
+		ev := async.Event{ID: uuid.NewString(), Function: "f", Accepted: time.Now(), Payload: fmt.Appendf(nil, `"%0100000d"`, 1)}
+		_, err := s.Accept(t.Context(), &ev)
+		return err
+	}
+	if err := accept(); err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(dir, "other")
+	_ = os.WriteFile(other, make([]byte, 64<<20), 0o600) // ends with: no space left
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for !strings.Contains(logs.String(), "the disk is full") {
+			if err := accept(); err != nil && !errors.Is(err, async.ErrFull) {
+				t.Errorf("Accept = %v", err)
+				return
+			}
+		}
+	})
+	eventually(t, "the disk is full", func() bool { return strings.Contains(logs.String(), "the disk is full") })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Flush(ctx); !errors.Is(err, async.ErrFull) {
+		t.Errorf("Flush = %v", err)
+	}
+	copied := filepath.Join(disk(t, 64<<20), "copy")
+	if err := os.CopyFS(copied, os.DirFS(c.Dir)); err != nil {
+		t.Fatal(err)
+	}
+	_ = os.WriteFile(filepath.Join(filepath.Dir(copied), "other"), make([]byte, 64<<20), 0o600)
+	if _, err := local.Open(config(copied), deps(clock.System{})); !errors.Is(err, async.ErrFull) || !strings.Contains(err.Error(), copied) {
+		t.Errorf("Open on a full disk = %v", err)
+	}
+	if err := os.Remove(other); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  strings.Builder

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -122,6 +123,9 @@ func Open(c Config, d plugin.Deps) (*Store, error) {
 	if err := checkManifest(c.Dir); err != nil {
 		return nil, damaged(c.Dir, err)
 	}
+	if err := checkSpace(c.Dir); err != nil {
+		return nil, err
+	}
 	db, err := pebble.Open(c.Dir, o)
 	if err != nil {
 		return nil, damaged(c.Dir, err)
@@ -132,6 +136,29 @@ func Open(c Config, d plugin.Deps) (*Store, error) {
 	s.db, s.lock = db, lock
 	s.done.Go(func() { s.retain(ctx) })
 	return s, nil
+}
+
+// checkSpace refuses a disk without room for the tables that opening makes of the logs: Pebble would wait for
+// it without end.
+func checkSpace(dir string) error {
+	logs, err := filepath.Glob(filepath.Join(dir, "*.log"))
+	if err != nil {
+		return err
+	}
+	var need uint64 = 1 << 20 // for the files of every start
+	for _, name := range logs {
+		info, err := os.Stat(name)
+		if err != nil {
+			return err
+		}
+		need += uint64(info.Size()) //nolint:gosec // G115: a size is not negative
+	}
+	u, err := vfs.Default.GetDiskUsage(dir)
+	if err == nil && u.AvailBytes < need {
+		return fmt.Errorf("%w: opening the store in %s needs %d MB free on its disk, which has %d; free some space and start again",
+			async.ErrFull, dir, (need>>20)+1, u.AvailBytes>>20)
+	}
+	return nil // if the disk does not tell, opening does
 }
 
 // damaged adds what to do about a store that can not be read.
@@ -597,13 +624,26 @@ func (s *Store) due(seq uint64, index int, since time.Time) {
 }
 
 // Flush implements async.Store.
-func (s *Store) Flush(context.Context) error {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return errClosed
+func (s *Store) Flush(ctx context.Context) error {
+	written := make(chan error, 1)
+	go func() { // while the disk is full, a write takes until there is space, or until Close
+		s.mu.Lock()
+		if s.closed {
+			s.mu.Unlock()
+			written <- errClosed
+			return
+		}
+		written <- s.syncLocked(s.group())
+	}()
+	select {
+	case err := <-written:
+		return err
+	case <-ctx.Done():
+		if s.full.Load() {
+			return fmt.Errorf("%w: there is no space left on the disk of %s", async.ErrFull, s.dir)
+		}
+		return context.Cause(ctx)
 	}
-	return s.syncLocked(s.group())
 }
 
 // Close implements async.Store.
