@@ -111,6 +111,15 @@ func (s *selection) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.function, "function", "", "only events of this function")
 	cmd.Flags().DurationVar(&s.since, "since", 0, "only events accepted within this time, such as 1h")
 	cmd.Flags().IntVar(&s.limit, "limit", 100, "at most so many, newest first; 0 is all")
+	cmd.PreRunE = s.check
+}
+
+// check refuses what would otherwise select everything.
+func (s *selection) check(cmd *cobra.Command, _ []string) error {
+	if s.since < 0 || s.limit < 0 {
+		return usage("%s: --since and --limit are not below zero", cmd.CommandPath())
+	}
+	return nil
 }
 
 func (s *selection) query(states ...async.State) async.Query {
@@ -253,6 +262,7 @@ func bulk(r *remote, name, short, done string, do func(*admin.Client, context.Co
 	}
 	cmd.Flags().StringVar(&s.function, "function", "", "those of this function")
 	cmd.Flags().DurationVar(&s.since, "since", 0, "those accepted within this time, such as 1h")
+	cmd.PreRunE = s.check
 	cmd.Flags().BoolVar(&s.all, "all", false, "every one")
 	return cmd
 }
