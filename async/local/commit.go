@@ -38,6 +38,7 @@ const (
 	laterAfter  = 10 * time.Millisecond // how long what need not be on disk waits for company
 	laterSize   = 1 << 20               // bytes at which it waits no longer
 	groupAtMost = 8 << 20               // bytes at which recording waits for the disk
+	lookAfter   = 20 * time.Millisecond // how long what was known of free space holds
 )
 
 // group returns the group that takes what is recorded now. The caller holds s.mu.
@@ -95,7 +96,7 @@ func (s *Store) syncLocked(g *group) error {
 func (s *Store) nowLocked(g *group) error {
 	g.urgent = true
 	g.waiters++
-	if s.writing {
+	if s.busy() {
 		s.mu.Unlock()
 	} else {
 		s.commit()
@@ -104,13 +105,18 @@ func (s *Store) nowLocked(g *group) error {
 	return g.err
 }
 
+// busy says that whoever writes now will see to the next group. Besides the group that is being written two may
+// be on their way to the disk: one that it is busy with, and one that it can begin with at once. The caller
+// holds s.mu.
+func (s *Store) busy() bool { return s.writing || s.flying == 2 }
+
 // laterLocked lets g, the next group, be written by and by. The caller holds s.mu, which is released.
 func (s *Store) laterLocked(g *group) error {
 	n := g.size()
 	switch {
 	case n > groupAtMost:
 		return s.nowLocked(g)
-	case n > laterSize && !s.writing:
+	case n > laterSize && !s.busy():
 		s.commit()
 	default:
 		g.urgent = g.urgent || n > laterSize
@@ -122,8 +128,8 @@ func (s *Store) laterLocked(g *group) error {
 
 // arm sees to it that the next group is written even if nobody else comes. The caller holds s.mu.
 func (s *Store) arm() {
-	if s.armed || s.writing {
-		return // write arms it
+	if s.armed || s.busy() {
+		return // proceed arms it
 	}
 	s.armed = true
 	if s.timer != nil {
@@ -136,7 +142,7 @@ func (s *Store) arm() {
 		switch {
 		case s.next == nil:
 			s.mu.Unlock()
-		case s.writing:
+		case s.busy():
 			s.next.urgent = true
 			s.mu.Unlock()
 		default:
@@ -164,24 +170,10 @@ func (s *Store) settle() error {
 	return nil
 }
 
-// commit writes the next group, and leaves those that are urgent by then to a goroutine. The caller holds
-// s.mu, which is released, and knows that nobody else is writing.
+// commit writes the next group, and sees to those that are urgent by then. It returns once the group that it
+// wrote is as durable as it has to be. The caller holds s.mu, which is released, and knows that s is not busy.
 func (s *Store) commit() {
 	s.writing = true
-	if s.write() {
-		go func() {
-			more := true
-			for more {
-				s.mu.Lock()
-				more = s.write()
-			}
-		}()
-	}
-}
-
-// write writes the next group and reports whether the one after it is urgent; if so, s.writing stays set. The
-// caller holds s.mu, which is released.
-func (s *Store) write() (more bool) {
 	s.gather()
 	g := s.next
 	s.next, s.current = nil, g
@@ -189,44 +181,73 @@ func (s *Store) write() (more bool) {
 	s.mu.Unlock()
 
 	g.join()
-	mode := pebble.NoSync
-	if g.sync {
-		mode = pebble.Sync
-	}
 	if g.err == nil {
-		if err := g.batch.Commit(mode); err != nil {
+		// Both apply the group to memory, in the order of the calls; neither waits for the disk.
+		var err error
+		if g.sync {
+			err = s.db.ApplyNoSyncWait(g.batch, pebble.Sync)
+		} else {
+			err = g.batch.Commit(pebble.NoSync)
+		}
+		if err != nil {
+			g.err = fmt.Errorf("writing the store: %w", err)
+		}
+	}
+	s.mu.Lock()
+	s.current = nil
+	s.writing = false
+	s.flying++
+	s.proceed()
+	s.mu.Unlock()
+
+	if g.sync && g.err == nil {
+		if err := g.batch.SyncWait(); err != nil {
 			g.err = fmt.Errorf("writing the store: %w", err)
 		}
 	}
 	g.batch.Close() //nolint:errcheck // it only gives memory back
-	if g.sync {
-		s.look()
-	}
 	close(g.done)
 
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.current = nil
-	if s.next != nil && s.next.urgent {
-		return true
+	s.flying--
+	s.proceed()
+	look := g.sync && s.clock.Now().Sub(s.looked) > lookAfter
+	if look {
+		s.looked = s.clock.Now()
 	}
-	s.writing = false
-	if s.next != nil {
-		s.arm()
+	s.mu.Unlock()
+	if look {
+		s.look()
 	}
-	return false
 }
 
-// gather lets those join the next group whom the last one has just set free: without it the first of them
-// would be written alone, and the others wait for two writes. The caller holds s.mu, and nobody else writes.
+// proceed has the next group written if it is urgent. The caller holds s.mu.
+func (s *Store) proceed() {
+	switch {
+	case s.next == nil || s.busy():
+	case s.next.urgent:
+		s.writing = true // until commit takes over
+		go func() {
+			s.mu.Lock()
+			s.commit()
+		}()
+	default:
+		s.arm()
+	}
+}
+
+// gather lets those join the next group whom an earlier one has just set free: without it the first of them
+// would be written alone. It waits for half of those who were about lately, so that the other half is on its way
+// to the disk meanwhile. The caller holds s.mu, and nobody else writes.
 func (s *Store) gather() {
 	if s.next.waiters > 0 {
-		for n := 0; n < 64 && s.next.waiters < s.company; n++ {
+		for n := 0; n < 64 && 2*s.next.waiters < s.company; n++ {
 			s.mu.Unlock()
 			runtime.Gosched()
 			s.mu.Lock()
 		}
-		s.company = s.next.waiters
+		s.company = s.next.waiters + s.aboard
+		s.aboard = s.next.waiters
 	}
 }
 

@@ -34,9 +34,9 @@ type Store struct {
 	db    *pebble.DB
 	lock  *pebble.Lock
 
-	full  atomic.Bool // the disk refused a write, and writing waits for space
-	low   atomic.Bool // at the last look there was less than minFree
-	ready atomic.Bool // Recover has ended: until then faults are returned, and from then on logged
+	full  atomic.Int32 // writes that the disk refused and that wait for space
+	low   atomic.Bool  // at the last look there was less than minFree
+	ready atomic.Bool  // Recover has ended: until then faults are returned, and from then on logged
 
 	mu        sync.Mutex
 	closed    bool
@@ -48,9 +48,12 @@ type Store struct {
 	waiting   int    // bytes of waiting events
 	kept      int    // bytes of what the ledger keeps
 	next      *group // takes what is recorded now
-	current   *group // is being written
-	writing   bool   // somebody writes groups
-	company   int    // how many waited for the last group that anybody waited for
+	current   *group // is being written to memory and the log
+	writing   bool   // somebody does that
+	flying    int    // groups on their way to the disk, 0 to 2
+	aboard    int    // how many waited for the last group that anybody waited for
+	company   int    // how many waited for the last two
+	looked    time.Time
 	scratch   []byte // for encoding
 	timer     clock.Timer
 	armed     bool // the timer is set
@@ -107,7 +110,7 @@ func Open(c Config, d plugin.Deps) (*Store, error) {
 	cache := pebble.NewCache(cacheSize)
 	defer cache.Unref()
 	o := &pebble.Options{
-		FS:                          vfs.OnDiskFull(zeroFilled{vfs.Default}, func() { s.diskFull(ctx) }),
+		FS:                          vfs.OnDiskFull(zeroFilled{vfs.Default, func() bool { return s.diskFull(ctx) }}, func() { s.diskFull(ctx) }),
 		Lock:                        lock,
 		Cache:                       cache,
 		FormatMajorVersion:          pebble.FormatNewest,
@@ -639,7 +642,7 @@ func (s *Store) Flush(ctx context.Context) error {
 	case err := <-written:
 		return err
 	case <-ctx.Done():
-		if s.full.Load() {
+		if s.full.Load() > 0 {
 			return fmt.Errorf("%w: there is no space left on the disk of %s", async.ErrFull, s.dir)
 		}
 		return context.Cause(ctx)
@@ -667,7 +670,7 @@ func (s *Store) Close() error {
 
 // space refuses events while the disk has too little room.
 func (s *Store) space() error {
-	if s.full.Load() {
+	if s.full.Load() > 0 {
 		return fmt.Errorf("%w: there is no space left on the disk of %s", async.ErrFull, s.dir)
 	}
 	if s.low.Load() {
@@ -695,19 +698,20 @@ func (s *Store) look() {
 const resume = 8 << 20
 
 // diskFull is called when a write found the disk full; writing goes on, with the same write, once it returns.
-// Pebble could not survive the error, so the write waits for space instead.
-func (s *Store) diskFull(ctx context.Context) {
-	s.full.Store(true)
-	defer s.full.Store(false)
+// Pebble could not survive the error, so the write waits for space instead. It returns false if the store is
+// closing.
+func (s *Store) diskFull(ctx context.Context) bool {
+	s.full.Add(1)
+	defer s.full.Add(-1)
 	s.log.Error("the disk is full; events are refused and running ones wait until there is space", "dir", s.dir)
 	for {
 		u, err := vfs.Default.GetDiskUsage(s.dir)
 		if err == nil && u.AvailBytes >= resume {
 			s.log.Info("the disk has space again", "dir", s.dir, "free", u.AvailBytes)
-			return
+			return true
 		}
 		if clock.Sleep(ctx, s.clock, 250*time.Millisecond) != nil {
-			return
+			return false
 		}
 	}
 }

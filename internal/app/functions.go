@@ -203,6 +203,8 @@ func (f *function) invoke(ctx context.Context, t *tracing, req executor.Request)
 	case errors.As(err, &e) && e.Kind == executor.Throttled:
 		f.throttled.Inc()
 		return resp, err
+	case errors.As(err, &e) && e.Kind == executor.Closed:
+		return resp, err // its successor may take it, and counts it then
 	case err != nil:
 		f.refused.Inc()
 		return resp, err
