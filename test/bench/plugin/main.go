@@ -1,7 +1,8 @@
 //go:build wasip1
 
-// Plugin is the Extism plug-in that benchmarks invoke. Both functions answer with their event: one hands the
-// hub's own copy back, the other copies it through the guest, a word at a time, as Extism's kits do.
+// Plugin is the Extism plug-in that benchmarks invoke. Two functions answer with their whole event: one hands
+// the hub's own copy back, the other copies it through the guest, a word at a time, as Extism's kits do. The
+// third answers with the request's body alone, as the server does that it is measured beside.
 package main
 
 //go:wasmimport extism:host/env input_length
@@ -31,6 +32,18 @@ func outputSet(offset, length uint64)
 //go:wasmexport handle
 func handle() int32 {
 	outputSet(inputOffset(), inputLength())
+	return 0
+}
+
+// The body is the last member of a function URL's document but one, and 1,000 plain characters long.
+const (
+	bodyLength = len(`"`) + 1000 + len(`"`)
+	tailLength = len(`,"isBase64Encoded":false}`)
+)
+
+//go:wasmexport echo
+func echo() int32 {
+	outputSet(inputOffset()+inputLength()-uint64(tailLength+bodyLength), uint64(bodyLength))
 	return 0
 }
 
