@@ -38,6 +38,7 @@ const (
 	laterAfter  = 10 * time.Millisecond // how long what need not be on disk waits for company
 	laterSize   = 1 << 20               // bytes at which it waits no longer
 	groupAtMost = 8 << 20               // bytes at which recording waits for the disk
+	gatherFor   = 20 * time.Microsecond // how long an idle disk waits for company
 	lookAfter   = 20 * time.Millisecond // how long what was known of free space holds
 )
 
@@ -238,10 +239,15 @@ func (s *Store) proceed() {
 
 // gather lets those join the next group whom an earlier one has just set free: without it the first of them
 // would be written alone. It waits for half of those who were about lately, so that the other half is on its way
-// to the disk meanwhile. The caller holds s.mu, and nobody else writes.
+// to the disk meanwhile. While the disk has nothing to do it waits only a moment, since they may be busy with
+// something else. The caller holds s.mu, and nobody else writes.
 func (s *Store) gather() {
 	if s.next.waiters > 0 {
+		began := s.clock.Now()
 		for n := 0; n < 64 && 2*s.next.waiters < s.company; n++ {
+			if s.flying == 0 && s.clock.Now().Sub(began) > gatherFor {
+				break
+			}
 			s.mu.Unlock()
 			runtime.Gosched()
 			s.mu.Lock()
