@@ -39,7 +39,7 @@ const (
 	laterSize   = 1 << 20               // bytes at which it waits no longer
 	groupAtMost = 8 << 20               // bytes at which recording waits for the disk
 	gatherFor   = 20 * time.Microsecond // how long an idle disk waits for company
-	lookAfter   = 20 * time.Millisecond // how long what was known of free space holds
+	lookAfter   = time.Millisecond      // how long what was known of free space holds
 )
 
 // group returns the group that takes what is recorded now. The caller holds s.mu.
@@ -212,14 +212,7 @@ func (s *Store) commit() {
 	s.mu.Lock()
 	s.flying--
 	s.proceed()
-	look := g.sync && s.clock.Now().Sub(s.looked) > lookAfter
-	if look {
-		s.looked = s.clock.Now()
-	}
 	s.mu.Unlock()
-	if look {
-		s.look()
-	}
 }
 
 // proceed has the next group written if it is urgent. The caller holds s.mu.

@@ -34,9 +34,10 @@ type Store struct {
 	db    *pebble.DB
 	lock  *pebble.Lock
 
-	full  atomic.Int32 // writes that the disk refused and that wait for space
-	low   atomic.Bool  // at the last look there was less than minFree
-	ready atomic.Bool  // Recover has ended: until then faults are returned, and from then on logged
+	full   atomic.Int32 // writes that the disk refused and that wait for space
+	low    atomic.Bool  // at the last look there was less than minFree
+	looked atomic.Int64 // when that was, in nanoseconds since 1970
+	ready  atomic.Bool  // Recover has ended: until then faults are returned, and from then on logged
 
 	mu        sync.Mutex
 	closed    bool
@@ -53,7 +54,6 @@ type Store struct {
 	flying    int    // groups on their way to the disk, 0 to 2
 	aboard    int    // how many waited for the last group that anybody waited for
 	company   int    // how many waited for the last two
-	looked    time.Time
 	scratch   []byte // for encoding
 	timer     clock.Timer
 	armed     bool // the timer is set
@@ -673,12 +673,19 @@ func (s *Store) space() error {
 	if s.full.Load() > 0 {
 		return fmt.Errorf("%w: there is no space left on the disk of %s", async.ErrFull, s.dir)
 	}
-	if s.low.Load() {
+	if s.stale() || s.low.Load() {
 		if s.look(); s.low.Load() {
 			return fmt.Errorf("%w: less than minFree, %s, is left on the disk of %s", async.ErrFull, s.conf.MinFree, s.dir)
 		}
 	}
 	return nil
+}
+
+// stale says that what is known of free space is too old to accept on; the next call finds it fresh. An event
+// that is written to a disk without space waits for it, and its sender with it.
+func (s *Store) stale() bool {
+	now, last := s.clock.Now().UnixNano(), s.looked.Load()
+	return now-last > int64(lookAfter) && s.looked.CompareAndSwap(last, now)
 }
 
 // look asks the disk for its free space.

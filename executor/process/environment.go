@@ -435,7 +435,9 @@ func (f *Function) replace(e *environment) {
 		return
 	}
 	if e.asked {
-		f.start(&environment{provisioned: true})
+		if f.lacks() { // unless an invocation that came first has started it
+			f.start(&environment{provisioned: true})
+		}
 		return
 	}
 	wait := min(time.Second<<min(f.failures, 10), maxWait)
@@ -446,10 +448,21 @@ func (f *Function) replace(e *environment) {
 		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if !f.closing {
+		if !f.closing && f.lacks() {
 			f.start(&environment{provisioned: true})
 		}
 	})
+}
+
+// lacks says that there are fewer provisioned environments than there should be; f.mu is held.
+func (f *Function) lacks() bool {
+	n := 0
+	for e := range f.envs {
+		if e.provisioned {
+			n++
+		}
+	}
+	return n < f.config.Concurrency.Provisioned
 }
 
 // entrypoint is a bootstrap that the system does not run.

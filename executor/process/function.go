@@ -235,7 +235,7 @@ func (f *Function) grow() {
 	coming := f.starting * each
 	need := (max(len(f.queue)-coming-f.settling, late-coming) + each - 1) / each
 	for range min(need, f.most()-len(f.envs)) {
-		f.start(&environment{})
+		f.start(&environment{provisioned: f.failures == 0 && f.lacks()})
 	}
 }
 
