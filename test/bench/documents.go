@@ -12,7 +12,7 @@ var benchLine = regexp.MustCompile(`^Benchmark(\S+?)-\d+\s+\d+\s+[\d.]+ ns/op\s+
 
 // documents runs the benchmarks of package event, which make each shape from records of about 1 KB.
 func (b *bench) documents() error {
-	cmd := exec.CommandContext(b.ctx, "go", "test", "-run", "^$", "-bench", "^Benchmark(AppendS3|SNS|PubSub|EventBridge|HTTPDocuments)",
+	cmd := exec.CommandContext(b.ctx, "go", "test", "-run", "^$", "-bench", "^Benchmark(AppendS3|AppendSNS|PubSub|EventBridge|HTTPDocuments)",
 		"-benchmem", "-benchtime", "200ms", "-count", strconv.Itoa(b.runs), "github.com/millrace/millrace/event")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
