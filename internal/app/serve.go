@@ -105,8 +105,9 @@ func Serve(ctx, hard context.Context, c *config.Config, o Options) error {
 		case err := <-workerDone:
 			return err
 		case <-ctx.Done():
-			// Run ends by itself soon after its own drain; it must not outlive the store.
-			return <-workerDone
+			// Attempts that are cut off do not count. Run then ends soon; it must not outlive the store.
+			err := h.closeFunctions(ctx)
+			return errors.Join(err, <-workerDone)
 		}
 	})
 	stage("destinations", h.closeDestinations)

@@ -79,6 +79,55 @@ triggers:
 	}
 }
 
+// With an hour to stop in, only the second signal can end the hub within the minute that Wait waits.
+func TestASecondSignalCutsOffAnAttemptWhichIsRunAgain(t *testing.T) {
+	t.Parallel()
+	ids, leave := make(chan string, 10), make(chan struct{})
+	f := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ids <- r.Header.Get("Lambda-Runtime-Aws-Request-Id")
+		select {
+		case <-leave:
+		case <-r.Context().Done():
+		}
+		fmt.Fprint(w, "{}")
+	}))
+	t.Cleanup(f.Close)
+	dir := t.TempDir()
+	yaml := fmt.Sprintf("functions:\n  f: {runtime: http, url: %s, timeout: 15m}\nshutdown: {timeout: 1h}\n", f.URL)
+	h := startIn(t, dir, yaml)
+	if code, _, body := send(t, http.MethodPost, h.AWS+"/2015-03-31/functions/f/invocations", "{}", "X-Amz-Invocation-Type", "Event"); code != http.StatusAccepted {
+		t.Fatal(code, body)
+	}
+	first := <-ids
+	if err := h.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the hub to be unready", func() string {
+		if code, _, _ := send(t, http.MethodGet, h.Admin+"/readyz", ""); code != http.StatusServiceUnavailable {
+			return fmt.Sprint(code)
+		}
+		return ""
+	})
+	if err := h.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Wait(); err != nil && strings.Contains(err.Error(), "did not stop") {
+		t.Fatal(err)
+	}
+	close(leave)
+	again := startIn(t, dir, yaml)
+	if second := <-ids; second != first {
+		t.Errorf("%s ran after the restart, want %s", second, first)
+	}
+	eventually(t, "the event to succeed", func() string {
+		out, err := millrace(t, again, "why", first, "-o", "json")
+		if err != nil || !strings.Contains(out, `"state": "succeeded"`) || !strings.Contains(out, `"invokes": 1`) {
+			return fmt.Sprint(out, err)
+		}
+		return ""
+	})
+}
+
 func TestReloadAppliesTheDifferenceAndRefusesABadFile(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
