@@ -42,6 +42,11 @@ var may = map[string][]string{
 	"api":               append([]string{"async", "internal/sigv4", "internal/xray"}, words...),
 	"cmd":               {"internal/app", "internal/config", "internal/clock", "internal/plugin", "api", "async"},
 	"configs":           {},
+	"router":            {"event"},
+	"stack":             {"event", "router", "stack/env", "stack/store", "stack/wire", "internal/clock", "internal/cron", "internal/sigv4"},
+	"stack/env":         {"stack/store", "internal/clock"},
+	"stack/store":       {},
+	"stack/wire":        {"internal/clock", "internal/sigv4"},
 	"test":              {anything},
 }
 
@@ -54,9 +59,9 @@ var heavy = map[string][]string{
 	"go.yaml.in/yaml":                {"internal/config"},
 	"gopkg.in/yaml.v3":               {},
 	"github.com/aws/aws-lambda-go":   {"configs"},
-	"github.com/aws/aws-sdk-go-v2":   {"kinds", "api", "cmd", "internal/awsapi", "internal/sigv4"},
+	"github.com/aws/aws-sdk-go-v2":   {"kinds", "suites", "api", "cmd", "internal/awsapi", "internal/sigv4", "stack/kinesis"},
 	"github.com/aws/smithy-go":       {"kinds", "api", "internal/awsapi", "internal/sigv4"},
-	"github.com/cockroachdb/pebble":  {"async/local"},
+	"github.com/cockroachdb/pebble":  {"async/local", "stack/store"},
 	"github.com/tetratelabs/wazero":  {"executor/wasm"},
 	"github.com/extism":              {"executor/wasm"},
 	"github.com/nats-io/nats.go":     {"sources/nats"},
@@ -155,6 +160,8 @@ func mayImport(from, to string) bool {
 		return true
 	case top(to) == "test" || isSuite(to) || to == "internal/fixtures":
 		return false
+	case from == "stack" && top(to) == "stack": // puts its services together
+		return true
 	case isFamily(from):
 		return from != to && slices.Contains(words, to)
 	case slices.Contains(families, top(from)): // a kind or a suite
@@ -177,7 +184,7 @@ func is(p, where string) bool {
 func isFamily(p string) bool { return slices.Contains(families, p) }
 
 func isSuite(p string) bool {
-	return slices.Contains(families, path.Dir(p)) && strings.HasSuffix(p, "test")
+	return (slices.Contains(families, path.Dir(p)) || path.Dir(p) == "stack") && strings.HasSuffix(p, "test")
 }
 
 func isKind(p string) bool {

@@ -4,10 +4,12 @@
 package sigv4
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"path"
@@ -103,6 +105,17 @@ func (v *Verifier) Verify(r *http.Request, body []byte) (accessKey string, err e
 		}
 	}
 	return "", invalid("The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.")
+}
+
+// VerifyS3 is Verify for a request to S3, which it leaves with its body still to be read.
+func (v *Verifier) VerifyS3(r *http.Request) error {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	_, err = v.Verify(r, body)
+	return err
 }
 
 // target is the path and query as they came over the wire: r.URL may have been rewritten since.

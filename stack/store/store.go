@@ -1,0 +1,185 @@
+// Package store keeps what the services of the local stack must not forget. A service holds its state in memory
+// and writes each change here; it reads the changes back once, when the stack starts.
+package store
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Store is a map of keys to values that is either nowhere, for a stack that lives in memory, or in a directory.
+// Its methods may be called concurrently.
+type Store struct {
+	db *pebble.DB // nil in memory
+}
+
+// Memory returns a store that forgets: Commit does nothing and Load finds nothing.
+func Memory() *Store { return &Store{} }
+
+// Open returns the store in a directory, which is made if it is not there. One process may have it open.
+func Open(dir string) (*Store, error) { return open(dir, vfs.Default) }
+
+func open(dir string, fs vfs.FS) (*Store, error) {
+	db, err := pebble.Open(dir, &pebble.Options{FS: fs, Logger: quiet{}, FormatMajorVersion: pebble.FormatNewest})
+	if err != nil {
+		return nil, fmt.Errorf("opening the stack's directory %s: %w", dir, err)
+	}
+	return &Store{db: db}, nil
+}
+
+// quiet drops Pebble's progress reports. What concerns a caller comes back as an error.
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)              {}
+func (quiet) Errorf(string, ...any)             {}
+func (quiet) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+
+// Durable reports whether what is committed survives. A service need not encode what it commits if not.
+func (s *Store) Durable() bool { return s.db != nil }
+
+// Load calls f for each key that begins with prefix, in ascending order of the bytes. The value is valid during
+// the call only. It ends at f's first error, and returns it.
+func (s *Store) Load(prefix string, f func(key string, value []byte) error) error {
+	if s.db == nil {
+		return nil
+	}
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte(prefix), UpperBound: after(prefix)})
+	if err != nil {
+		return fmt.Errorf("reading the stack's directory: %w", err)
+	}
+	for it.First(); it.Valid(); it.Next() {
+		if err := f(string(it.Key()), it.Value()); err != nil {
+			return errors.Join(err, it.Close())
+		}
+	}
+	if err := it.Close(); err != nil {
+		return fmt.Errorf("reading the stack's directory: %w", err)
+	}
+	return nil
+}
+
+// Get returns a copy of a value, and whether there is one. It is for what is too large to hold in memory.
+func (s *Store) Get(key string) (value []byte, ok bool, err error) {
+	if s.db == nil {
+		return nil, false, nil
+	}
+	v, closer, err := s.db.Get([]byte(key))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("reading the stack's directory: %w", err)
+	}
+	value = append([]byte(nil), v...)
+	return value, true, closer.Close()
+}
+
+// after is the least key beyond all that begin with prefix, nil if there is none.
+func after(prefix string) []byte {
+	b := []byte(prefix)
+	for i := len(b) - 1; i >= 0; i-- {
+		if b[i]++; b[i] != 0 {
+			return b[:i+1]
+		}
+	}
+	return nil
+}
+
+// Batch is a list of changes that happen together or not at all. The zero value is an empty one.
+type Batch struct {
+	changes []change
+}
+
+type change struct {
+	key   string
+	to    []byte // for a deleted range, where it ends
+	value []byte
+	kind  uint8
+}
+
+const (
+	set uint8 = iota
+	remove
+	removePrefix
+)
+
+// Set gives a key a value, which the batch keeps: do not change it afterwards.
+func (b *Batch) Set(key string, value []byte) {
+	b.changes = append(b.changes, change{key: key, value: value, kind: set})
+}
+
+// Delete removes a key, if it is there.
+func (b *Batch) Delete(key string) { b.changes = append(b.changes, change{key: key, kind: remove}) }
+
+// DeletePrefix removes all keys that begin with prefix.
+func (b *Batch) DeletePrefix(prefix string) {
+	b.changes = append(b.changes, change{key: prefix, to: after(prefix), kind: removePrefix})
+}
+
+// Commit is a batch on its way to the disk. The zero value is one that has arrived.
+type Commit struct {
+	batch *pebble.Batch
+	err   error
+}
+
+// Commit puts a batch in line; batches reach the disk in the order of the calls, so a service calls it under the
+// lock that orders its changes. It does not wait for the disk: call Wait, without that lock, before the change
+// is acknowledged. Batches that wait at the same time share one flush.
+func (s *Store) Commit(b *Batch) Commit {
+	if s.db == nil || len(b.changes) == 0 {
+		return Commit{}
+	}
+	w := s.db.NewBatch()
+	var err error
+	for _, c := range b.changes {
+		switch c.kind {
+		case set:
+			err = w.Set([]byte(c.key), c.value, nil)
+		case remove:
+			err = w.Delete([]byte(c.key), nil)
+		default:
+			err = w.DeleteRange([]byte(c.key), c.to, nil)
+		}
+		if err != nil {
+			break
+		}
+	}
+	if err == nil {
+		err = s.db.ApplyNoSyncWait(w, pebble.Sync)
+	}
+	if err != nil {
+		return Commit{err: fmt.Errorf("writing to the stack's directory: %w", err)}
+	}
+	return Commit{batch: w}
+}
+
+// Wait returns once the batch is on the disk. It may be called several times, by one goroutine at a time. After
+// an error the change may or may not survive, and the service must not acknowledge it.
+func (c *Commit) Wait() error {
+	if c.batch == nil {
+		return c.err
+	}
+	err := c.batch.SyncWait()
+	if e := c.batch.Close(); err == nil {
+		err = e
+	}
+	c.batch = nil
+	if err != nil {
+		c.err = fmt.Errorf("writing to the stack's directory: %w", err)
+	}
+	return c.err
+}
+
+// Close flushes and closes the store. No other method may be called at the same time or afterwards.
+func (s *Store) Close() error {
+	if s.db == nil {
+		return nil
+	}
+	if err := s.db.Close(); err != nil {
+		return fmt.Errorf("closing the stack's directory: %w", err)
+	}
+	return nil
+}
