@@ -19,7 +19,7 @@ var families = []string{"async", "destinations", "executor", "sources"}
 var words = []string{"event", "executor", "destinations", "internal/plugin", "internal/clock"}
 
 // leaves are what kinds of several families share.
-var leaves = []string{"internal/awsapi", "internal/sign", "internal/sigv4", "internal/xray"}
+var leaves = []string{"internal/awsapi", "internal/cron", "internal/sign", "internal/sigv4", "internal/xray"}
 
 // pure are the packages that import nothing but the standard library.
 var pure = []string{"event", "executor", "destinations", "internal/clock"}
@@ -31,6 +31,7 @@ var may = map[string][]string{
 	"internal/clock":    {},
 	"internal/plugin":   {"internal/clock"},
 	"internal/awsapi":   words,
+	"internal/cron":     {},
 	"internal/sign":     words,
 	"internal/sigv4":    words,
 	"internal/xray":     {},

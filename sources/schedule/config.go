@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"time"
-	_ "time/tzdata" // schedules work on machines that have no time zones installed
 
 	"github.com/millrace/millrace/executor"
+	"github.com/millrace/millrace/internal/cron"
 	"github.com/millrace/millrace/internal/plugin"
 )
 
@@ -72,7 +72,7 @@ func (c *Config) Validate() error {
 
 // timetable is what a valid configuration means.
 type timetable struct {
-	expression expression
+	expression cron.Expression
 	loc        *time.Location
 	start, end time.Time // zero if there is none
 }
@@ -87,11 +87,15 @@ func (c *Config) timetable() (timetable, error) {
 		bad("form", "%q is neither rule nor scheduler", c.Form)
 	}
 	var err error
-	if tt.expression, err = parse(c.Expression, c.Form == formRule); err != nil {
+	dialect := cron.Scheduler
+	if c.Form == formRule {
+		dialect = cron.Rule
+	}
+	if tt.expression, err = cron.Parse(c.Expression, dialect); err != nil {
 		bad("expression", "%s", err)
 	}
-	if tt.loc, err = time.LoadLocation(c.Timezone); err != nil || c.Timezone == "" || c.Timezone == "Local" {
-		bad("timezone", "%q is not the IANA name of a time zone, such as UTC or Europe/Zurich", c.Timezone)
+	if tt.loc, err = cron.Zone(c.Timezone); err != nil {
+		bad("timezone", "%s", err)
 		tt.loc = time.UTC
 	}
 	for _, d := range []struct {
@@ -108,8 +112,8 @@ func (c *Config) timetable() (timetable, error) {
 	if !tt.start.IsZero() && !tt.end.IsZero() && !tt.start.Before(tt.end) {
 		bad("endDate", "%s is not after startDate", c.EndDate)
 	}
-	if o, ok := tt.expression.(once); ok {
-		if _, exists := o.next(time.Time{}, time.Time{}, tt.loc); !exists {
+	if cron.IsOnce(tt.expression) {
+		if _, exists := tt.expression.Next(time.Time{}, time.Time{}, tt.loc); !exists {
 			bad("expression", "this time does not exist in %s: the clocks are put forward over it", c.Timezone)
 		}
 		if c.StartDate != "" || c.EndDate != "" {
@@ -138,11 +142,11 @@ func moment(text string, loc *time.Location) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339, text); err == nil {
 		return t, nil
 	}
-	t, err := time.Parse(atLayout, text)
+	t, err := time.Parse(cron.AtLayout, text)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("%q is not a time; write 2026-12-01T00:00:00Z, with another offset, or without one for the time zone's own clocks", text)
 	}
-	run, ok := instant(date{t.Year(), t.Month(), t.Day()}, t.Hour(), t.Minute(), t.Second(), loc)
+	run, ok := cron.Instant(t, loc)
 	if !ok {
 		return time.Time{}, fmt.Errorf("%s does not exist in %s: the clocks are put forward over it", text, loc)
 	}
@@ -162,6 +166,6 @@ func (tt timetable) next(t, first time.Time) (time.Time, bool) {
 	if t.Before(tt.start) {
 		t = tt.start.Add(-1)
 	}
-	run, ok := tt.expression.next(t, tt.begin(first), tt.loc)
+	run, ok := tt.expression.Next(t, tt.begin(first), tt.loc)
 	return run, ok && (tt.end.IsZero() || run.Before(tt.end))
 }

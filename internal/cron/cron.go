@@ -1,4 +1,4 @@
-package schedule
+package cron
 
 import (
 	"fmt"
@@ -250,10 +250,10 @@ func (f *field) number(text string) (int, error) {
 	return 0, fmt.Errorf("%s: %q is none of %s", f.name, text, want)
 }
 
-// next returns the first run after t. A run whose time of day does not exist, because the clocks are put
+// Next returns the first run after t. A run whose time of day does not exist, because the clocks are put
 // forward, is left out; one whose time comes twice happens the first time only. That is how EventBridge
 // Scheduler treats daylight saving time.
-func (c *cron) next(t, _ time.Time, loc *time.Location) (time.Time, bool) {
+func (c *cron) Next(t, _ time.Time, loc *time.Location) (time.Time, bool) {
 	wall := t.In(loc)
 	today := date{wall.Year(), wall.Month(), wall.Day()}
 	after := wall.Hour()*60 + wall.Minute() // only later times of day count today

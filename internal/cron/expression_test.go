@@ -1,4 +1,4 @@
-package schedule
+package cron
 
 import (
 	"encoding/json"
@@ -18,9 +18,9 @@ func TestRecordedExpressions(t *testing.T) {
 	key := regexp.MustCompile(`\[((?:cron|rate|at)\(.*\))\]$`)
 	seen := map[bool]int{}
 	for _, c := range []struct {
-		file string
-		rule bool
-	}{{"test_scheduler", false}, {"test_events_schedule", true}} {
+		file    string
+		dialect Dialect
+	}{{"test_scheduler", Scheduler}, {"test_events_schedule", Rule}} {
 		var snapshot map[string]json.RawMessage
 		if err := json.Unmarshal(fixtures.Read(t, "localstack-snapshots/"+c.file+".snapshot.json"), &snapshot); err != nil {
 			t.Fatal(err)
@@ -32,8 +32,8 @@ func TestRecordedExpressions(t *testing.T) {
 			}
 			valid := !strings.Contains(name, "invalid")
 			seen[valid]++
-			if _, err := parse(m[1], c.rule); (err == nil) != valid {
-				t.Errorf("%s: %s: parse = %v", c.file, m[1], err)
+			if _, err := Parse(m[1], c.dialect); (err == nil) != valid {
+				t.Errorf("%s: %s: Parse = %v", c.file, m[1], err)
 			}
 		}
 	}
@@ -83,7 +83,7 @@ func TestARefusalSaysWhereAndHowToMend(t *testing.T) {
 		"at(2026-02-30T00:00:00)":   `at "2026-02-30T00:00:00": write yyyy-mm-ddThh:mm:ss, such as at(2026-12-01T00:00:00); the time zone is a setting of its own`,
 		"at(2026-12-01T00:00:00.5)": `at "2026-12-01T00:00:00.5": write yyyy-mm-ddThh:mm:ss, such as at(2026-12-01T00:00:00); the time zone is a setting of its own`,
 	} {
-		_, err := parse(text, true)
+		_, err := Parse(text, Rule)
 		if err == nil || err.Error() != want {
 			t.Errorf("%s:\n got %v\nwant %s", text, err, want)
 		}
@@ -130,14 +130,14 @@ func TestRunsOfAnExpression(t *testing.T) {
 		{"a rate begins at its beginning", "rate(1 hour)", "UTC", "2025-01-01T00:00:00Z", []string{"2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z"}},
 		{"a day of a rate has 24 hours", "rate(1 day)", "Europe/Zurich", "2026-03-28T00:00:00Z", []string{"2026-03-29T00:00:00Z", "2026-03-30T00:00:00Z"}},
 	} {
-		e, err := parse(c.text, true)
+		e, err := Parse(c.text, Rule)
 		if err != nil {
 			t.Errorf("%s: %v", c.name, err)
 			continue
 		}
 		now := parseTime(t, c.after)
 		for i, want := range c.want {
-			next, ok := e.next(now, parseTime(t, "2026-01-01T00:00:00Z"), location(t, c.zone))
+			next, ok := e.Next(now, parseTime(t, "2026-01-01T00:00:00Z"), location(t, c.zone))
 			got := next.UTC().Format(time.RFC3339)
 			if !ok {
 				got = "never"
@@ -192,7 +192,7 @@ func TestCronAgreesWithBruteForce(t *testing.T) {
 				want = append(want, m)
 			}
 		}
-		for at, ok := c.next(start, time.Time{}, loc); ok && at.Before(end) && len(got) < 200; at, ok = c.next(at, time.Time{}, loc) {
+		for at, ok := c.Next(start, time.Time{}, loc); ok && at.Before(end) && len(got) < 200; at, ok = c.Next(at, time.Time{}, loc) {
 			got = append(got, at)
 		}
 		for i := range max(len(want), len(got)) {
@@ -321,7 +321,7 @@ func FuzzParse(f *testing.F) {
 	}
 	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	f.Fuzz(func(t *testing.T, text string) {
-		e, err := parse(text, false)
+		e, err := Parse(text, Scheduler)
 		if err != nil {
 			if err.Error() == "" {
 				t.Error("an empty error")
@@ -329,7 +329,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		for at, n := begin, 0; n < 3; n++ {
-			next, ok := e.next(at, begin, zone)
+			next, ok := e.Next(at, begin, zone)
 			if !ok {
 				return
 			}
@@ -344,14 +344,14 @@ func FuzzParse(f *testing.F) {
 func BenchmarkNext(b *testing.B) {
 	for _, text := range []string{"cron(0/5 * * * ? *)", "cron(0 2 ? * SAT#3 *)", "cron(0 0 30 2 ? *)"} {
 		b.Run(text, func(b *testing.B) {
-			e, err := parse(text, true)
+			e, err := Parse(text, Rule)
 			if err != nil {
 				b.Fatal(err)
 			}
 			loc := location(b, "Europe/Zurich")
 			at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 			for b.Loop() {
-				e.next(at, at, loc)
+				e.Next(at, at, loc)
 			}
 		})
 	}
