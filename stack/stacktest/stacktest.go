@@ -31,7 +31,6 @@ type Kit struct {
 	Clock *clock.Manual
 
 	t    testing.TB
-	ctx  context.Context
 	work sync.WaitGroup
 	stop context.CancelFunc
 
@@ -53,8 +52,12 @@ func New(t testing.TB) *Kit { return On(t, store.Memory()) }
 // On is New with a store, which the kit does not close.
 func On(t testing.TB, s *store.Store) *Kit {
 	ctx, stop := context.WithCancel(t.Context())
-	k := &Kit{t: t, ctx: ctx, stop: stop, Clock: clock.NewManual(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)), arrived: make(chan struct{})}
-	k.Env = env.Env{Clock: k.Clock, Store: s, Log: slog.New(slog.DiscardHandler), Deliver: k.deliver, Go: k.run}
+	k := &Kit{t: t, stop: stop, Clock: clock.NewManual(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)), arrived: make(chan struct{})}
+	k.Env = env.Env{Clock: k.Clock, Store: s, Log: slog.New(slog.DiscardHandler), Deliver: k.deliver, Go: func(f func(context.Context)) {
+		if ctx.Err() == nil {
+			k.work.Go(func() { f(ctx) })
+		}
+	}}
 	t.Cleanup(k.Stop)
 	return k
 }
@@ -63,12 +66,6 @@ func On(t testing.TB, s *store.Store) *Kit {
 func (k *Kit) Stop() {
 	k.stop()
 	k.work.Wait()
-}
-
-func (k *Kit) run(f func(context.Context)) {
-	if k.ctx.Err() == nil {
-		k.work.Go(func() { f(k.ctx) })
-	}
 }
 
 func (k *Kit) deliver(_ context.Context, target string, m env.Message) error {

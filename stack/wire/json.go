@@ -45,24 +45,24 @@ func serialization(err error) string {
 	}
 	want := kindName(e.GoType)
 	switch e.JSONKind {
-	case '{':
+	case jsontext.KindBeginObject:
 		return "Start of structure or map found where not expected." + where
-	case '[':
+	case jsontext.KindBeginArray:
 		return "Start of list found where not expected" + where
-	case '"':
-		if want == "" || want == "List" || want == "Map" {
-			return "Unexpected field type" + where
-		}
+	case jsontext.KindString:
 		if want == "Blob" {
 			return "Input byte array has wrong encoding: not base64" + where
 		}
 		return "STRING_VALUE can not be converted to " + want + where
-	case '0':
+	case jsontext.KindNumber:
 		return "NUMBER_VALUE can not be converted to " + want + where
-	case 't', 'f':
-		return map[jsontext.Kind]string{'t': "TRUE", 'f': "FALSE"}[e.JSONKind] + "_VALUE can not be converted to " + want + where
+	case jsontext.KindTrue:
+		return "TRUE_VALUE can not be converted to " + want + where
+	case jsontext.KindFalse:
+		return "FALSE_VALUE can not be converted to " + want + where
+	default:
+		return "The request could not be read" + where + ": " + e.Error()
 	}
-	return "The request could not be read" + where + ": " + e.Error()
 }
 
 func kindName(t reflect.Type) string {
