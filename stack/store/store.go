@@ -46,7 +46,11 @@ func (s *Store) Load(prefix string, f func(key string, value []byte) error) erro
 	if s.db == nil {
 		return nil
 	}
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte(prefix), UpperBound: after(prefix)})
+	bounds := &pebble.IterOptions{UpperBound: after(prefix)}
+	if prefix != "" {
+		bounds.LowerBound = []byte(prefix)
+	}
+	it, err := s.db.NewIter(bounds)
 	if err != nil {
 		return fmt.Errorf("reading the stack's directory: %w", err)
 	}

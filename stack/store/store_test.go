@@ -1,0 +1,142 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// keys lists what a store has below a prefix, as key=value.
+func keys(t *testing.T, s *Store, prefix string) (list []string) {
+	t.Helper()
+	if err := s.Load(prefix, func(k string, v []byte) error {
+		list = append(list, k+"="+string(v))
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+func commit(t *testing.T, s *Store, f func(b *Batch)) {
+	t.Helper()
+	b := new(Batch)
+	f(b)
+	c := s.Commit(b)
+	if err := c.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(); err != nil {
+		t.Errorf("a second Wait: %v", err)
+	}
+}
+
+func TestWhatWasWaitedForSurvivesACrash(t *testing.T) {
+	t.Parallel()
+	fs := vfs.NewCrashableMem()
+	s, err := open("dir", fs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit(t, s, func(b *Batch) {
+		b.Set("a/1", []byte("x"))
+		b.Set("a/2", []byte("y"))
+		b.Set("a/3", []byte("z"))
+		b.Set("b/1", []byte("other"))
+		b.Set("c/\xff\xff", []byte("edge"))
+	})
+	commit(t, s, func(b *Batch) {
+		b.Delete("a/2")
+		b.Set("a/1", []byte("new"))
+	})
+	commit(t, s, func(b *Batch) { b.DeletePrefix("b/") })
+	crashed := fs.CrashClone(vfs.CrashCloneCfg{}) // nothing that was not flushed
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = open("dir", crashed); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if got := keys(t, s, ""); !slices.Equal(got, []string{"a/1=new", "a/3=z", "c/\xff\xff=edge"}) {
+		t.Errorf("after the crash: %q", got)
+	}
+	if got := keys(t, s, "a/"); !slices.Equal(got, []string{"a/1=new", "a/3=z"}) {
+		t.Errorf("below a/: %q", got)
+	}
+	if got := keys(t, s, "c/\xff"); len(got) != 1 {
+		t.Errorf("below c/ff: %q", got)
+	}
+	if v, ok, err := s.Get("a/1"); err != nil || !ok || string(v) != "new" {
+		t.Errorf("Get: %q %t %v", v, ok, err)
+	}
+	if _, ok, err := s.Get("a/2"); err != nil || ok {
+		t.Errorf("Get of a deleted key: %t %v", ok, err)
+	}
+	stop := errors.New("enough")
+	if err := s.Load("", func(string, []byte) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("Load: %v", err)
+	}
+}
+
+func TestChangesHappenInTheOrderOfCommit(t *testing.T) {
+	t.Parallel()
+	s, err := Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	last := ""
+	for i := range 200 {
+		wg.Go(func() {
+			b := new(Batch)
+			mu.Lock()
+			last = fmt.Sprint(i)
+			b.Set("k", []byte(last))
+			c := s.Commit(b)
+			mu.Unlock()
+			if err := c.Wait(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if v, _, _ := s.Get("k"); string(v) != last {
+		t.Errorf("the store has %q, the last commit was %q", v, last)
+	}
+}
+
+func TestMemoryForgets(t *testing.T) {
+	t.Parallel()
+	s := Memory()
+	commit(t, s, func(b *Batch) { b.Set("a", []byte("x")) })
+	if got := keys(t, s, ""); got != nil || s.Durable() {
+		t.Errorf("memory has %q, durable %t", got, s.Durable())
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOneProcessAtATime(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if second, err := Open(dir); err == nil {
+		second.Close()
+		t.Error("a directory can be open twice")
+	}
+}
