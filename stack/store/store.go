@@ -5,6 +5,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -13,8 +14,21 @@ import (
 // Store is a map of keys to values that is either nowhere, for a stack that lives in memory, or in a directory.
 // Its methods may be called concurrently.
 type Store struct {
-	db *pebble.DB // nil in memory
+	db  *pebble.DB // nil in memory
+	fs  vfs.FS
+	dir string
+
+	mu     sync.Mutex
+	budget int64 // bytes that may be written before the disk's free space is looked at again
 }
+
+// ErrFull is the cause of a Commit's failure for want of free space.
+var ErrFull = errors.New("the disk is nearly full")
+
+const (
+	reserve = 64 << 20 // free space that is left to Pebble, which does not survive a write that fails
+	look    = 8 << 20  // most bytes between two looks
+)
 
 // Memory returns a store that forgets: Commit does nothing and Load finds nothing.
 func Memory() *Store { return &Store{} }
@@ -27,7 +41,7 @@ func open(dir string, fs vfs.FS) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the stack's directory %s: %w", dir, err)
 	}
-	return &Store{db: db}, nil
+	return &Store{db: db, fs: fs, dir: dir}, nil
 }
 
 // quiet drops Pebble's progress reports. What concerns a caller comes back as an error.
@@ -136,8 +150,11 @@ func (s *Store) Commit(b *Batch) Commit {
 	if s.db == nil || len(b.changes) == 0 {
 		return Commit{}
 	}
+	err := s.room(b)
+	if err != nil {
+		return Commit{err: err}
+	}
 	w := s.db.NewBatch()
-	var err error
 	for _, c := range b.changes {
 		switch c.kind {
 		case set:
@@ -158,6 +175,33 @@ func (s *Store) Commit(b *Batch) Commit {
 		return Commit{err: fmt.Errorf("writing to the stack's directory: %w", err)}
 	}
 	return Commit{batch: w}
+}
+
+// room takes the size of a batch from the budget.
+func (s *Store) room(b *Batch) error {
+	var n int64
+	for _, c := range b.changes {
+		n += int64(len(c.key) + len(c.value))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.budget -= n; s.budget >= 0 {
+		return nil
+	}
+	u, err := s.fs.GetDiskUsage(s.dir)
+	if errors.Is(err, vfs.ErrUnsupported) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("asking for the free space of the stack's directory: %w", err)
+	}
+	free := int64(min(u.AvailBytes, 1<<60)) - reserve //nolint:gosec // it fits
+	if s.budget = min(free/4, look) - n; s.budget < 0 && free < 4*n {
+		s.budget = 0
+		return fmt.Errorf("writing %d bytes to the stack's directory %s: %w: %d MB are free and %d MB must stay so",
+			n, s.dir, ErrFull, u.AvailBytes>>20, reserve>>20)
+	}
+	return nil
 }
 
 // Wait returns once the batch is on the disk. It may be called several times, by one goroutine at a time. After

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -124,6 +125,50 @@ func TestMemoryForgets(t *testing.T) {
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// tight is a file system with little room.
+type tight struct {
+	vfs.FS
+	free *atomic.Uint64
+}
+
+func (t tight) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	return vfs.DiskUsage{AvailBytes: t.free.Load()}, nil
+}
+
+func TestAFullDiskRefusesAndRecovers(t *testing.T) {
+	t.Parallel()
+	fs := tight{vfs.NewMem(), new(atomic.Uint64)}
+	fs.free.Store(reserve + 4<<20)
+	s, err := open("dir", fs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	write := func(n int) error {
+		b := new(Batch)
+		b.Set("k", make([]byte, n))
+		c := s.Commit(b)
+		return c.Wait()
+	}
+	if err := write(1 << 19); err != nil {
+		t.Fatal(err)
+	}
+	fs.free.Store(reserve)
+	for range 10 { // what had been counted as free is used up soon
+		err = write(1 << 19)
+	}
+	if !errors.Is(err, ErrFull) {
+		t.Fatalf("on a full disk: %v", err)
+	}
+	if err := write(10); !errors.Is(err, ErrFull) {
+		t.Fatalf("a small write on a full disk: %v", err)
+	}
+	fs.free.Store(1 << 40)
+	if err := write(1 << 19); err != nil {
+		t.Errorf("once there is room: %v", err)
 	}
 }
 
