@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -27,8 +28,10 @@ type Dispatcher struct {
 	log             *slog.Logger
 
 	targets   map[string]*operation // by X-Amz-Target
+	byTarget  map[string]*service   // by what precedes the operation in X-Amz-Target
 	byName    map[string]*service   // by the name in signatures
 	byVersion map[string]*service   // by the Version of Query
+	byAction  map[string]*operation // by the Action of a Query that has no Version; nil if two services have it
 	rest      *service              // what takes requests that nothing else claims
 }
 
@@ -66,7 +69,8 @@ type operation struct {
 func NewDispatcher(c Config) *Dispatcher {
 	d := &Dispatcher{
 		region: c.Region, account: c.Account, verifier: c.Verifier, before: c.Before, log: c.Log,
-		targets: map[string]*operation{}, byName: map[string]*service{}, byVersion: map[string]*service{},
+		targets: map[string]*operation{}, byTarget: map[string]*service{}, byName: map[string]*service{},
+		byVersion: map[string]*service{}, byAction: map[string]*operation{},
 	}
 	for _, s := range c.Services {
 		x := &service{Service: s, operations: map[string]*operation{}}
@@ -79,6 +83,9 @@ func NewDispatcher(c Config) *Dispatcher {
 		if s.QueryVersion != "" {
 			d.byVersion[s.QueryVersion] = x
 		}
+		if s.Target != "" {
+			d.byTarget[s.Target] = x
+		}
 		if d.byName[s.Name] == nil || s.Target == "" { // DynamoDB's two services are signed by one name, told apart by target
 			d.byName[s.Name] = x
 		}
@@ -90,6 +97,13 @@ func NewDispatcher(c Config) *Dispatcher {
 			x.operations[o.Name] = op
 			if s.Target != "" {
 				d.targets[s.Target+"."+o.Name] = op
+			}
+			if s.QueryVersion != "" {
+				if _, taken := d.byAction[o.Name]; taken {
+					d.byAction[o.Name] = nil
+				} else {
+					d.byAction[o.Name] = op
+				}
 			}
 			if o.Route != "" {
 				x.routes = append(x.routes, newRoute(o.Route, op))
@@ -165,18 +179,18 @@ func (d *Dispatcher) ServeHTTP(w http.ResponseWriter, h *http.Request) {
 	}
 	body := buffers.Get().(*bytes.Buffer)
 	defer release(body)
-	if op == nil || x.form == nil {
-		if err := d.read(w, h, &x, body); err != nil {
-			d.refuse(w, &x, err)
-			return
-		}
-	}
-	if err := d.verify(h, x.body); err != nil {
+	if err := d.read(w, h, &x, body); err != nil {
 		d.refuse(w, &x, err)
 		return
 	}
 	if op == nil { // a Query: its operation is in the body
 		if op, err = d.findAction(&x); err != nil {
+			d.refuse(w, &x, err)
+			return
+		}
+	}
+	if !op.Anonymous || signed(h) {
+		if err := d.verify(h, x.body); err != nil {
 			d.refuse(w, &x, err)
 			return
 		}
@@ -279,19 +293,18 @@ func (d *Dispatcher) find(x *exchange, h *http.Request, signedFor string) (*oper
 			return op, nil
 		}
 		prefix, name, _ := strings.Cut(target, ".")
-		for _, s := range d.byName {
-			if s.Target == prefix {
-				x.service = s
-			}
-		}
+		x.service = d.byTarget[prefix]
 		return nil, unknown(prefix, name)
 	}
 	s := d.byName[signedFor]
+	form := h.Method == http.MethodPost && strings.HasPrefix(h.Header.Get("Content-Type"), "application/x-www-form-urlencoded")
 	if s == nil && signedFor != "" && signedFor != "s3" {
+		if form {
+			x.protocol = query // so that the client can read the error
+		}
 		return nil, unknown(signedFor, h.Method+" "+h.URL.Path)
 	}
-	if s == nil && h.Method == http.MethodPost && strings.HasPrefix(h.Header.Get("Content-Type"), "application/x-www-form-urlencoded") ||
-		s == nil && h.URL.RawQuery != "" && h.URL.Query().Has("Action") || s != nil && s.QueryVersion != "" {
+	if s == nil && (form || h.URL.RawQuery != "" && h.URL.Query().Has("Action")) || s != nil && s.QueryVersion != "" {
 		x.protocol = query
 		x.service = s
 		return nil, nil
@@ -318,12 +331,18 @@ func (d *Dispatcher) find(x *exchange, h *http.Request, signedFor string) (*oper
 
 // findAction tells which operation a Query is for, once its form is read.
 func (d *Dispatcher) findAction(x *exchange) (*operation, error) {
-	if x.service == nil {
-		if x.service = d.byVersion[x.form.Get("Version")]; x.service == nil {
-			return nil, unknown("a query of version "+x.form.Get("Version"), x.form.Get("Action"))
+	name, version := x.form.Get("Action"), x.form.Get("Version")
+	if x.service == nil && version == "" { // such as the link that confirms a subscription
+		if op := d.byAction[name]; op != nil {
+			x.service = op.service
+			return op, nil
 		}
 	}
-	name := x.form.Get("Action")
+	if x.service == nil {
+		if x.service = d.byVersion[version]; x.service == nil {
+			return nil, unknown("a query of version "+strconv.Quote(version), name)
+		}
+	}
 	if name == "" {
 		return nil, &Error{Code: "MissingAction", Message: "The request must contain the parameter Action, or the header X-Amz-Target."}
 	}
@@ -410,6 +429,7 @@ func (d *Dispatcher) answer(w http.ResponseWriter, x *exchange, out any) {
 		return
 	}
 	header["X-Amzn-Requestid"] = []string{x.ID}
+	header["Content-Length"] = []string{strconv.Itoa(b.Len())}
 	w.Write(b.Bytes())
 }
 
@@ -437,13 +457,12 @@ func (d *Dispatcher) refuse(w http.ResponseWriter, x *exchange, err error) {
 	} else {
 		members := map[string]any{}
 		space := ""
+		header.Set("Content-Type", "application/x-amz-json-1.1")
 		if s := x.service; s != nil {
 			space = s.ErrorSpace
-			version := s.JSONVersion
-			if version == "" {
-				version = "1.1"
+			if s.JSONVersion != "" {
+				header.Set("Content-Type", "application/x-amz-json-"+s.JSONVersion)
 			}
-			header.Set("Content-Type", "application/x-amz-json-"+version)
 			if s.QueryVersion != "" {
 				code, fault := e.QueryCode, "Sender"
 				if code == "" {
@@ -491,6 +510,11 @@ func endpoint(h *http.Request) string {
 		return "https://" + h.Host
 	}
 	return "http://" + h.Host
+}
+
+// signed reports whether a request has a signature of any kind.
+func signed(h *http.Request) bool {
+	return h.Header.Get("Authorization") != "" || strings.Contains(h.URL.RawQuery, "X-Amz-")
 }
 
 // scope is what a signature says, unchecked.

@@ -182,8 +182,8 @@ func (f *form) elements(path string, each func(c *form, path string) error) erro
 // encodeQuery writes an answer's XML.
 func encodeQuery(b *bytes.Buffer, x *exchange, out any) error {
 	fmt.Fprintf(b, `<?xml version="1.0"?><%sResponse xmlns="%s">`, x.Operation, x.service.QueryNamespace)
-	v := reflect.ValueOf(out).Elem()
-	if v.NumField() > 0 {
+	if _, none := out.(*None); !none {
+		v := reflect.ValueOf(out).Elem()
 		fmt.Fprintf(b, "<%sResult>", x.Operation)
 		if err := appendXML(b, v, member{}, ""); err != nil {
 			return err
@@ -210,7 +210,11 @@ func encodeQueryError(b *bytes.Buffer, x *exchange, e *Error) {
 	escape(b, code)
 	b.WriteString("</Code><Message>")
 	escape(b, e.Message)
-	fmt.Fprintf(b, "</Message><Detail/></Error><RequestId>%s</RequestId></ErrorResponse>", x.ID)
+	b.WriteString("</Message>")
+	if x.service != nil && x.service.QueryDetail {
+		b.WriteString("<Detail/>")
+	}
+	fmt.Fprintf(b, "</Error><RequestId>%s</RequestId></ErrorResponse>", x.ID)
 }
 
 func escape(b *bytes.Buffer, s string) {

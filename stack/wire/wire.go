@@ -34,6 +34,8 @@ type Service struct {
 	// QueryVersion and QueryNamespace are the Version parameter and the XML namespace of the Query protocol.
 	// Empty if the service does not speak it.
 	QueryVersion, QueryNamespace string
+	// QueryDetail tells that errors of the Query protocol have an empty Detail element, as those of SQS.
+	QueryDetail bool
 
 	// Operations are all that the service has. Others are refused as unknown.
 	Operations []Operation
@@ -92,6 +94,8 @@ type Operation struct {
 	Route string
 	// Duplicates tells that the operation honours Request.Duplicate.
 	Duplicates bool
+	// Anonymous tells that the operation may be called without a signature even if signatures are checked.
+	Anonymous bool
 
 	call func(ctx context.Context, x *exchange) (any, error)
 }
@@ -124,7 +128,15 @@ func (o Operation) Twice() Operation {
 	return o
 }
 
-// None is the output of an operation that returns nothing: no body at all in the JSON protocols.
+// Unsigned marks an operation that may be called without a signature even if signatures are checked: what a link
+// in a message leads to. Then Request.AccessKey is empty.
+func (o Operation) Unsigned() Operation {
+	o.Anonymous = true
+	return o
+}
+
+// None is the output of an operation that returns nothing: no body at all in the JSON protocols, no result element
+// in Query. (An operation whose result exists but is empty, as TagResource's of SNS, has an output of its own.)
 type None struct{}
 
 // Streamer is an output that writes itself for as long as it likes. The headers are its own, but for the request id.
@@ -145,6 +157,10 @@ func (t *Time) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	v, err := d.ReadValue()
 	if err != nil {
 		return err
+	}
+	if v.Kind() == 'n' { // some clients send null for what is not there
+		*t = Time{}
+		return nil
 	}
 	t.Time, err = parseSeconds(v)
 	return err
