@@ -83,7 +83,7 @@ endpoints, or Lambda functions elsewhere.`,
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(serveCommand(), checkCommand(), invokeCommand(), doctorCommand(), versionCommand(),
+	root.AddCommand(serveCommand(), stackCommand(), checkCommand(), invokeCommand(), doctorCommand(), versionCommand(),
 		queueCommand(), dlqCommand(), whyCommand())
 	return root
 }

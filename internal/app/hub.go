@@ -28,6 +28,7 @@ import (
 	"github.com/millrace/millrace/internal/config"
 	"github.com/millrace/millrace/internal/plugin"
 	"github.com/millrace/millrace/sources"
+	"github.com/millrace/millrace/stack"
 )
 
 // hub is everything that runs.
@@ -49,6 +50,7 @@ type hub struct {
 	targets   *targets
 	store     async.Store
 	worker    *async.Worker
+	stack     *stack.Stack // nil without
 	ready     atomic.Bool
 	started   time.Time
 
@@ -130,8 +132,10 @@ func (h *hub) openAll(ctx context.Context) error {
 	o := async.Defaults()
 	o.Store, o.Function, o.Send = store, h.target, h.targets.send
 	o.Drain, o.Clock, o.Log, o.Metrics = c.Shutdown.Timeout, h.clock, h.log.With("part", "async"), h.metrics
-	h.worker, err = async.NewWorker(ctx, o)
-	return err
+	if h.worker, err = async.NewWorker(ctx, o); err != nil {
+		return err
+	}
+	return h.openStack()
 }
 
 // abandon frees what a hub holds that could not be opened whole.
@@ -277,7 +281,7 @@ func (h *hub) closeDestinations(ctx context.Context) error {
 
 // closeAll frees everything, in the order of shutdown.
 func (h *hub) closeAll(ctx context.Context) error {
-	errs := []error{h.closeDestinations(ctx), h.closeFunctions(ctx)}
+	errs := []error{h.closeStack(ctx), h.closeDestinations(ctx), h.closeFunctions(ctx)}
 	if h.store != nil {
 		errs = append(errs, h.store.Close())
 	}

@@ -219,6 +219,7 @@ func (h *hub) apply(ctx context.Context) error {
 	}{
 		{"store", old.Store, c.Store}, {"data", old.Data, c.Data}, {"listen", old.Listen, c.Listen},
 		{"security", old.Security, c.Security}, {"aws", old.AWS, c.AWS}, {"concurrency", old.Concurrency, c.Concurrency},
+		{"stack", old.Stack, c.Stack},
 		{"log", old.Log, c.Log}, {"tracing", old.Tracing, c.Tracing}, {"shutdown", old.Shutdown, c.Shutdown},
 	} {
 		if !reflect.DeepEqual(part.was, part.now) {

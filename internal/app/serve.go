@@ -99,6 +99,7 @@ func Serve(ctx, hard context.Context, c *config.Config, o Options) error {
 		go func() { front <- s.stopFront(ctx) }()
 		return errors.Join(h.stopTriggers(ctx), <-front)
 	})
+	stage("stack", h.closeStack)
 	stage("queue", func(ctx context.Context) error {
 		stopWorker()
 		select {
@@ -150,7 +151,7 @@ func (h *hub) listen(ctx context.Context) (_ *servers, err error) {
 	if s.gateway, err = h.bind(ctx, "gateway", c.Listen.Gateway, nil, h.gateway); err != nil {
 		return nil, err
 	}
-	if s.aws, err = h.bind(ctx, "aws", c.Listen.AWS, cert, h.lambdaAPI()); err != nil {
+	if s.aws, err = h.bind(ctx, "aws", c.Listen.AWS, cert, h.awsAPI()); err != nil {
 		return nil, err
 	}
 	s.admin, err = h.bind(ctx, "admin", c.Listen.Admin, cert, h.adminAPI(s))
@@ -240,14 +241,19 @@ func (s *servers) serving(h *hub) Serving {
 	return Serving{Gateway: s.gateway.url(), AWS: s.aws.url(), Admin: s.admin.url(), Status: h.status(s)}
 }
 
-func (h *hub) lambdaAPI() http.Handler {
+// keys are those that the aws address takes, nil if it takes any request.
+func keys(c *config.Config) map[string]string {
 	var keys map[string]string
-	for id, secret := range h.config.Security.Keys {
+	for id, secret := range c.Security.Keys {
 		if keys == nil {
 			keys = map[string]string{}
 		}
 		keys[id] = string(secret)
 	}
+	return keys
+}
+
+func (h *hub) lambdaAPI() http.Handler {
 	return lambdaapi.New(lambdaapi.Options{
 		Function: func(name string) (executor.Function, lambdaapi.Info, bool) {
 			f, ok := h.functions.get(name)
@@ -268,7 +274,7 @@ func (h *hub) lambdaAPI() http.Handler {
 			return names
 		},
 		Concurrency: h.config.Concurrency,
-		Region:      h.config.AWS.Region, Account: h.config.AWS.Account, Keys: keys,
+		Region:      h.config.AWS.Region, Account: h.config.AWS.Account, Keys: keys(h.config),
 		Clock: h.clock, Log: h.log.With("part", "lambda-api"), Metrics: h.metrics,
 	})
 }

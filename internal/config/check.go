@@ -486,6 +486,19 @@ func (d *decoder) rest(c *Config) {
 	if levels := []string{"debug", "info", "warn", "error"}; !slices.Contains(levels, c.Log.Level) {
 		d.report("log.level", "%s", unknown("level", c.Log.Level, levels))
 	}
+	if c.Stack != nil {
+		if known := []string{"warn", "enforce", "ignore"}; c.Stack.Policies == "" {
+			c.Stack.Policies = known[0]
+		} else if !slices.Contains(known, c.Stack.Policies) {
+			d.report("stack.policies", "%s", unknown("treatment", c.Stack.Policies, known))
+		}
+		if off := c.Listen.AWS; off == "" || off == "off" {
+			d.report("stack", "the stack is served at listen.aws, which is off")
+		}
+		if c.Stack.Dir != "" {
+			c.Stack.Dir = c.Path(c.Stack.Dir)
+		}
+	}
 	if formats := []string{"text", "json"}; !slices.Contains(formats, c.Log.Format) {
 		d.report("log.format", "%s", unknown("format", c.Log.Format, formats))
 	}

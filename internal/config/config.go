@@ -45,6 +45,10 @@ type Config struct {
 	// AWS names the account that functions and clients see.
 	AWS AWS `yaml:"aws"`
 
+	// Stack serves local AWS services at the aws address, beside the Lambda API: queues, topics, streams, tables,
+	// buckets, event buses and schedules, for tests. It is off without this section; "stack: {}" is one in memory.
+	Stack *Stack `yaml:"stack"`
+
 	// Concurrency is how many invocations may run at once, over all functions, at least 1. The default is
 	// the quota of a new AWS account.
 	Concurrency int `yaml:"concurrency"`
@@ -186,6 +190,20 @@ type AWS struct {
 
 	// Account is the account of ARNs and event documents: twelve digits.
 	Account string `yaml:"account"`
+}
+
+// Stack is the local stack. It is for tests and development, not for production.
+type Stack struct {
+	// Dir keeps the stack's state in this folder, so that what was acknowledged survives the process. Without it the
+	// state is in memory. A relative path starts at the folder of this file.
+	Dir string `yaml:"dir"`
+
+	// Policies says what the policies of queues and topics do to services that deliver there: warn delivers and logs
+	// what AWS would have refused, enforce refuses it, ignore delivers. The default is warn.
+	Policies string `yaml:"policies"`
+
+	// StreamLimits enforces the throughput of Kinesis shards: what is beyond it is throttled as AWS does.
+	StreamLimits bool `yaml:"streamLimits"`
 }
 
 // Log says what the hub writes to standard error.
