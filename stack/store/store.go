@@ -54,6 +54,18 @@ func (quiet) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args
 // Durable reports whether what is committed survives. A service need not encode what it commits if not.
 func (s *Store) Durable() bool { return s.db != nil }
 
+// Dir is the directory of a durable store, "" in memory. A service may keep files there, below a name of its own.
+func (s *Store) Dir() string { return s.dir }
+
+// Reserve takes n bytes that are about to be written to a file in Dir from the free space. The error is ErrFull if
+// there is not enough.
+func (s *Store) Reserve(n int64) error {
+	if s.db == nil {
+		return nil
+	}
+	return s.room(n)
+}
+
 // Load calls f for each key that begins with prefix, in ascending order of the bytes. The value is valid during
 // the call only. It ends at f's first error, and returns it.
 func (s *Store) Load(prefix string, f func(key string, value []byte) error) error {
@@ -150,7 +162,11 @@ func (s *Store) Commit(b *Batch) Commit {
 	if s.db == nil || len(b.changes) == 0 {
 		return Commit{}
 	}
-	err := s.room(b)
+	var n int64
+	for _, c := range b.changes {
+		n += int64(len(c.key) + len(c.value))
+	}
+	err := s.room(n)
 	if err != nil {
 		return Commit{err: err}
 	}
@@ -177,12 +193,8 @@ func (s *Store) Commit(b *Batch) Commit {
 	return Commit{batch: w}
 }
 
-// room takes the size of a batch from the budget.
-func (s *Store) room(b *Batch) error {
-	var n int64
-	for _, c := range b.changes {
-		n += int64(len(c.key) + len(c.value))
-	}
+// room takes n bytes from the budget.
+func (s *Store) room(n int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.budget -= n; s.budget >= 0 {
