@@ -314,6 +314,7 @@ func (c *compiler) affix(name string, kind, folded operatorKind) operator {
 		}
 		text := c.operand("equals-ignore-case match pattern must be a string")
 		return c.one(c.one(operator{kind: folded, text: text, fold: []fold{newFold(text)}}))
+	default:
 	}
 	c.fail(name + " match pattern must be a string")
 	return operator{}
@@ -360,10 +361,10 @@ func (c *compiler) anythingBut() operator {
 		op.kind = opNotNumber
 	}
 	for _, text := range op.texts {
-		switch op.kind {
-		case opNotFold:
+		if op.kind == opNotFold {
 			op.fold = append(op.fold, newFold(text))
-		case opNotWildcard:
+		}
+		if op.kind == opNotWildcard {
 			op.glob = append(op.glob, c.glob(text))
 		}
 	}

@@ -1,8 +1,6 @@
 package router
 
-import (
-	"errors"
-)
+import "errors"
 
 // ErrSyntax says that a document is not JSON in UTF-8, so that nothing can be said of a match.
 var ErrSyntax = errors.New("document is not valid JSON")
@@ -12,10 +10,13 @@ type Pattern struct {
 	source  string
 	dialect Dialect
 	rules   []rule
+	alone   *Set
 }
 
 func newPattern(source string, d Dialect, rules []rule) *Pattern {
-	return &Pattern{source: source, dialect: d, rules: rules}
+	p := &Pattern{source: source, dialect: d, rules: rules}
+	p.alone = NewSet(p)
+	return p
 }
 
 // String is the text that the pattern was compiled from.
@@ -24,36 +25,10 @@ func (p *Pattern) String() string { return p.source }
 // Dialect is the dialect that the pattern was compiled by.
 func (p *Pattern) Dialect() Dialect { return p.dialect }
 
-// Match tells whether the pattern matches a document, which must be JSON: else the error is [ErrSyntax]. JSON that
-// is no object matches nothing.
+// Match tells whether the pattern matches a document, which must be JSON in UTF-8: else the error is [ErrSyntax].
+// JSON that is no object matches nothing.
 func (p *Pattern) Match(doc []byte) (bool, error) {
-	match, ok := refMatch(p.rules, doc)
-	if !ok {
-		return false, ErrSyntax
-	}
-	return match, nil
-}
-
-// A Set is a list of patterns that are matched at once. It is safe for concurrent use.
-type Set struct{ patterns []*Pattern }
-
-// NewSet returns the set of the patterns. They may be of different dialects.
-func NewSet(patterns ...*Pattern) *Set { return &Set{patterns} }
-
-// Len is the number of patterns.
-func (s *Set) Len() int { return len(s.patterns) }
-
-// Match appends to dst the index of each pattern that matches the document, in ascending order. The document must
-// be JSON: else the error is [ErrSyntax], and nothing is appended.
-func (s *Set) Match(dst []int, doc []byte) ([]int, error) {
-	for i, p := range s.patterns {
-		match, err := p.Match(doc)
-		if err != nil {
-			return dst, err
-		}
-		if match {
-			dst = append(dst, i)
-		}
-	}
-	return dst, nil
+	var found [1]int
+	matches, err := p.alone.Match(found[:0], doc)
+	return len(matches) > 0, err
 }

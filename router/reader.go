@@ -100,14 +100,7 @@ func units(s string) int {
 // next steps to the next token and returns its kind.
 func (r *reader) next() token {
 	if r.tok == tokField {
-		r.tok = r.pending
-		switch r.tok {
-		case tokObject:
-			r.push(false)
-		case tokArray:
-			r.push(true)
-		}
-		return r.tok
+		return r.begin(r.pending)
 	}
 	if r.open {
 		r.str()
@@ -149,13 +142,18 @@ func (r *reader) next() token {
 		r.pending, r.tok = t, tokField
 		return r.tok
 	}
-	r.tok = t
-	switch t {
-	case tokObject:
-		r.push(false)
-	case tokArray:
-		r.push(true)
+	return r.begin(t)
+}
+
+// begin makes t the token.
+func (r *reader) begin(t token) token {
+	if t == tokObject || t == tokArray {
+		if len(r.scopes) == maxNesting {
+			r.fail(fmt.Sprintf("Document nesting depth (%d) exceeds the maximum allowed (%d)", maxNesting+1, maxNesting))
+		}
+		r.scopes = append(r.scopes, scope{array: t == tokArray, start: r.pos - 1})
 	}
+	r.tok = t
 	return t
 }
 
@@ -164,13 +162,6 @@ func (s *scope) kind() string {
 		return "Array"
 	}
 	return "Object"
-}
-
-func (r *reader) push(array bool) {
-	if len(r.scopes) == maxNesting {
-		r.fail(fmt.Sprintf("Document nesting depth (%d) exceeds the maximum allowed (%d)", maxNesting+1, maxNesting))
-	}
-	r.scopes = append(r.scopes, scope{array: array, start: r.pos - 1})
 }
 
 func (r *reader) close(c byte) token {
