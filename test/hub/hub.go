@@ -40,14 +40,36 @@ func Start(binary, dir, yaml string, env ...string) (*Hub, error) {
 
 // StartFile is Start with a file that is there.
 func StartFile(binary, file string, env ...string) (*Hub, error) {
+	h, err := start(binary, filepath.Dir(file), "millrace is ready.", []string{"serve", file}, env)
+	if err != nil {
+		return nil, err
+	}
+	h.Gateway, h.AWS, h.Admin = h.address("gateway"), h.address("aws"), h.address("admin")
+	return h, nil
+}
+
+// StartStack runs `binary stack` with more arguments, and its log in dir. Only AWS is set of its addresses.
+func StartStack(binary, dir string, args ...string) (*Hub, error) {
+	const line = "AWS_ENDPOINT_URL="
+	h, err := start(binary, dir, line, append([]string{"stack", "--listen", "127.0.0.1:0"}, args...), nil)
+	if err != nil {
+		return nil, err
+	}
+	_, rest, _ := strings.Cut(h.Log(), line)
+	h.AWS, _, _ = strings.Cut(rest, "\n")
+	return h, nil
+}
+
+// start runs the program and returns once its log has a text.
+func start(binary, dir, ready string, args, env []string) (*Hub, error) {
 	// Its log goes to a file, as a service's does: through a pipe this process would pay for reading it.
-	log, err := os.CreateTemp(filepath.Dir(file), "hub-*.log")
+	log, err := os.CreateTemp(dir, "hub-*.log")
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
 	h := &Hub{log: log.Name(), done: make(chan struct{})}
-	h.cmd = exec.Command(binary, "serve", file)
+	h.cmd = exec.Command(binary, args...)
 	h.cmd.Env = append(os.Environ(), env...)
 	h.cmd.Stderr = log
 	began := time.Now()
@@ -58,7 +80,7 @@ func StartFile(binary, file string, env ...string) (*Hub, error) {
 		h.err = h.cmd.Wait()
 		close(h.done)
 	}()
-	for !strings.Contains(h.Log(), "millrace is ready.") {
+	for !strings.Contains(h.Log(), ready) {
 		select {
 		case <-h.done:
 			return nil, fmt.Errorf("%w: the hub ended before it was ready:\n%s", errors.Join(h.err, ErrEnded), h.Log())
@@ -70,7 +92,6 @@ func StartFile(binary, file string, env ...string) (*Hub, error) {
 		}
 	}
 	h.Started = time.Since(began)
-	h.Gateway, h.AWS, h.Admin = h.address("gateway"), h.address("aws"), h.address("admin")
 	return h, nil
 }
 
