@@ -74,6 +74,8 @@ type Request struct {
 	Endpoint string
 	// SourceIP is the client's address, without the port.
 	SourceIP string
+	// TraceHeader is X-Ray's, X-Amzn-Trace-Id.
+	TraceHeader string
 	// Query tells that the request came by the Query protocol.
 	Query bool
 	// Duplicate asks the operation to deliver twice what it delivers: a fault that a test has ordered. Only an
