@@ -102,7 +102,9 @@ type Stack struct {
 }
 
 // New returns a stack that does not listen: use it as a handler. Close it in the end.
-func New(o Options) (*Stack, error) {
+func New(o Options) (*Stack, error) { return build(o, (*Stack).assemble) }
+
+func build(o Options, assemble func(*Stack, env.Env) error) (*Stack, error) {
 	if o.Region == "" {
 		o.Region = "us-east-1"
 	}
@@ -131,7 +133,7 @@ func New(o Options) (*Stack, error) {
 	}
 	var background context.Context
 	background, s.stop = context.WithCancel(context.Background())
-	err := s.assemble(env.Env{Clock: s.clock, Store: s.store, Log: o.Log, Deliver: s.deliver, Go: func(f func(context.Context)) {
+	err := assemble(s, env.Env{Clock: s.clock, Store: s.store, Log: o.Log, Deliver: s.deliver, Go: func(f func(context.Context)) {
 		s.closing.RLock()
 		defer s.closing.RUnlock()
 		if !s.closed {
