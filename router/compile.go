@@ -34,12 +34,10 @@ func parse(pattern []byte, d Dialect) ([]rule, error) {
 	}
 	c := compiler{reader: reader{src: string(pattern)}, dialect: d, or: true}
 	rules, err := c.compile()
-	if err != nil && strings.Contains(c.src, orName) {
-		// $or that is no well-formed alternative is a field like any other, and errors are those of that reading
-		if _, ok := errors.AsType[*syntaxError](err); ok {
-			c = compiler{reader: reader{src: string(pattern)}, dialect: d}
-			rules, err = c.compile()
-		}
+	if e, ok := errors.AsType[*syntaxError](err); ok && e.or {
+		// a $or that is no list of alternatives is a field like any other
+		c = compiler{reader: reader{src: string(pattern)}, dialect: d}
+		rules, err = c.compile()
 	}
 	if err != nil {
 		e, ok := errors.AsType[*InvalidError](err)
@@ -146,14 +144,14 @@ func (c *compiler) object(rules []rule, inOr bool) []rule {
 			continue
 		}
 		if inOr && slices.Contains(reservedInOr, name) {
-			c.fail(name + " is Ruler reserved fieldName which cannot be used inside " + orName + ".")
+			c.failOr(name + " is Ruler reserved fieldName which cannot be used inside " + orName + ".")
 		}
 		c.path = append(c.path, name)
 		switch c.next() {
 		case tokObject:
 			rules = c.object(rules, inOr)
 		case tokArray:
-			cond := condition{path: strings.Join(c.path, "."), depth: len(c.path)}
+			cond := condition{path: joined(c.path), depth: len(c.path)}
 			cond.ops, cond.values = c.operators()
 			if len(rules) == 0 {
 				rules = []rule{nil}
@@ -172,6 +170,15 @@ func (c *compiler) object(rules []rule, inOr bool) []rule {
 	return rules
 }
 
+// joined is the path of a field. AWS puts no dot behind an empty name at the top of a pattern, though it does in
+// events.
+func joined(names []string) string {
+	if len(names) == 2 && names[0] == "" {
+		return names[1]
+	}
+	return strings.Join(names, ".")
+}
+
 // with returns the rule with the condition added, or put in the place of one of the same path: the last wins.
 func (r rule) with(cond condition) rule {
 	for i := range r {
@@ -187,13 +194,13 @@ func (r rule) with(cond condition) rule {
 // alternatives multiplies the rules with the objects of a $or.
 func (c *compiler) alternatives(rules []rule) []rule {
 	if c.next() != tokArray {
-		c.fail("It must be an Array followed with " + orName + ".")
+		c.failOr("It must be an Array followed with " + orName + ".")
 	}
 	var all []rule
 	n := 0
 	for ; c.next() != tokArrayEnd; n++ {
 		if c.tok != tokObject {
-			c.fail("Only JSON object is allowed in array of " + orName + " relationship.")
+			c.failOr("Only JSON object is allowed in array of " + orName + " relationship.")
 		}
 		all = append(all, c.object(slices.Clone(rules), true)...)
 		if len(all) > maxCombinations {
@@ -204,7 +211,7 @@ func (c *compiler) alternatives(rules []rule) []rule {
 		}
 	}
 	if n < 2 {
-		c.fail("There must have at least 2 Objects in " + orName + " relationship.")
+		c.failOr("There must have at least 2 Objects in " + orName + " relationship.")
 	}
 	return all
 }
@@ -218,7 +225,7 @@ func (c *compiler) operators() (ops []operator, values int) {
 			ops = append(ops, c.expression())
 		case tokString:
 			op := operator{kind: opString, text: c.str()}
-			if a, ok := parseAddress(op.text); ok {
+			if a, ok, _ := parseAddress(op.text); ok {
 				op.kind, op.block = opAddress, block{a, a}
 			}
 			ops = append(ops, op)
@@ -234,6 +241,11 @@ func (c *compiler) operators() (ops []operator, values int) {
 		c.fail("Empty arrays are not allowed")
 	}
 	return ops, values
+}
+
+// failOr refuses a $or for what it is.
+func (c *compiler) failOr(reason string) {
+	panic(&syntaxError{text: reason + "\n at " + c.location(c.pos), or: true})
 }
 
 const oneKey = "Only one key allowed in match expression"

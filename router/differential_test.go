@@ -93,7 +93,7 @@ func (m maker) operator() string {
 		return pick(m, `{"numeric":["=",1]}`, `{"numeric":[">",0]}`, `{"numeric":[">=",1,"<",300]}`,
 			`{"numeric":["<=",1e2]}`, `{"numeric":["<",-0.5]}`)
 	case 16:
-		return pick(m, `{"cidr":"10.0.0.0/24"}`, `{"cidr":"2001:db8::/32"}`, `{"cidr":"10.0.0.200/0"}`)
+		return pick(m, `{"cidr":"10.0.0.0/24"}`, `{"cidr":"2001:db8::/32"}`, `{"cidr":"10.0.0.200/7"}`)
 	case 17:
 		return `{"anything-but":` + oneOr(text) + `}`
 	case 18:

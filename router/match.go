@@ -367,7 +367,7 @@ func (m *matching) holdsText(f *field, row []uint64, s []byte) {
 	}
 	if len(f.blocks) > 0 && len(s) < 46 {
 		// the longest address has 39 characters; the string is not kept
-		if a, ok := parseAddress(unsafe.String(unsafe.SliceData(s), len(s))); ok {
+		if a, ok, _ := parseAddress(unsafe.String(unsafe.SliceData(s), len(s))); ok {
 			for i := range f.blocks {
 				if x := &f.blocks[i]; x.block.holds(a) {
 					x.holds.addTo(row)

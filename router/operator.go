@@ -148,24 +148,54 @@ func decimal(text string) (digits string, exponent int) {
 	return strings.TrimRight(digits, "0"), exponent
 }
 
-// parseAddress reads an IP address as AWS does: a v4 address of four decimal numbers or a v6 address without a
-// zone and without a dotted part; a v6 address that maps a v4 one is the v4 one.
-func parseAddress(s string) (netip.Addr, bool) {
-	dots := false
+// parseAddress reads an IP address as AWS does: a v4 address is four decimal numbers, with zeros before them or
+// not; a v6 address has no zone and no dotted part, and is the v4 address that it maps, if it does. likely tells
+// whether the text has the form of an address, though perhaps with numbers that are too large.
+func parseAddress(s string) (a netip.Addr, ok, likely bool) {
+	var v4 [4]byte
+	part, digits, value := 0, 0, 0
+	colons, dots, hex := 0, 0, false
+	valid := true
 	for i := range len(s) {
 		switch c := s[i]; {
-		case '0' <= c && c <= '9' || c == ':' || 'a' <= c|0x20 && c|0x20 <= 'f':
+		case '0' <= c && c <= '9':
+			digits++
+			value = min(value*10+int(c-'0'), 256)
+		case 'a' <= c|0x20 && c|0x20 <= 'f':
+			hex = true
+		case c == ':':
+			colons++
 		case c == '.':
-			dots = true
+			if digits == 0 || value > 255 || part == 3 {
+				valid = false
+			} else {
+				v4[part] = byte(value)
+				part++
+			}
+			dots++
+			digits, value = 0, 0
 		default:
-			return netip.Addr{}, false
+			return a, false, false
 		}
 	}
-	a, err := netip.ParseAddr(s)
-	if err != nil || dots != a.Is4() {
-		return netip.Addr{}, false
+	switch {
+	case colons > 0 && dots == 0:
+		if colons < 2 {
+			return a, false, true
+		}
+		a, err := netip.ParseAddr(s)
+		return a.Unmap(), err == nil, true
+	case colons > 0 || hex || dots != 3:
+		return a, false, false
 	}
-	return a.Unmap(), true
+	if digits == 0 {
+		return a, false, false
+	}
+	if !valid || value > 255 {
+		return a, false, true
+	}
+	v4[3] = byte(value)
+	return netip.AddrFrom4(v4), true, true
 }
 
 // parseBlock reads a CIDR block, whose address need not be its first.
@@ -182,7 +212,10 @@ func parseBlock(s string) (block, string) {
 	if n < 0 {
 		return block{}, "Malformed CIDR, mask bits must not be negative"
 	}
-	a, ok := parseAddress(address)
+	a, ok, likely := parseAddress(address)
+	if !ok && likely {
+		return block{}, "Invalid IP address: " + address
+	}
 	if !ok {
 		return block{}, "Nonstandard IP address: " + address
 	}

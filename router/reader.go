@@ -48,11 +48,15 @@ const (
 
 const (
 	maxNesting = 1000 // of patterns; AWS's are limited by their length long before
+	escapeEOF  = "Unexpected end-of-input in character escape sequence"
 	jsonValues = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
 )
 
 // syntaxError is a refusal with a position.
-type syntaxError struct{ text string }
+type syntaxError struct {
+	text string
+	or   bool // whether it is of the form of a $or
+}
 
 func (e *syntaxError) Error() string { return e.text }
 
@@ -60,7 +64,7 @@ func (e *syntaxError) Error() string { return e.text }
 func (r *reader) fail(reason string) { r.failAt(reason, r.pos) }
 
 func (r *reader) failAt(reason string, pos int) {
-	panic(&syntaxError{reason + "\n at " + r.location(pos)})
+	panic(&syntaxError{text: reason + "\n at " + r.location(pos)})
 }
 
 // location is a position in the parser's form. Columns count UTF-16 code units from 1, and sources are cut at 500.
@@ -176,7 +180,7 @@ func (r *reader) close(c byte) token {
 	}
 	if c != want {
 		r.failAt(fmt.Sprintf("Unexpected close marker '%c': expected '%c' (for %s starting at %s)",
-			c, want, s.kind(), r.location(s.start)), r.pos)
+			c, want, s.kind(), r.location(s.start)), r.pos+1)
 	}
 	r.pos++
 	r.scopes = r.scopes[:n-1]
@@ -224,7 +228,7 @@ func (r *reader) name(c byte) {
 		r.failChar("was expecting double-quote to start field name")
 	}
 	r.pos++
-	r.field = r.quoted("name", ": was expecting closing '\"' for name")
+	r.field = r.quoted("name", " in field name")
 	c, ok := r.char()
 	if !ok {
 		r.fail("Unexpected end-of-input within/between Object entries")
@@ -248,7 +252,7 @@ func (r *reader) value(c byte) token {
 	case c == '[':
 		r.pos++
 		return tokArray
-	case c == '}' || c == ']' && len(r.scopes) > 0 && !r.scopes[len(r.scopes)-1].array:
+	case c == '}':
 		r.failChar("expected a value")
 	case c == '-' || '0' <= c && c <= '9':
 		r.number()
@@ -391,11 +395,11 @@ func (r *reader) quoted(what, eof string) string {
 			return text
 		case c == '\\':
 			unescaped.WriteString(r.src[start:r.pos])
-			unescaped.WriteRune(r.escape(eof))
+			unescaped.WriteRune(r.escape())
 			start = r.pos
 		case c < 0x20:
 			r.failAt("Illegal unquoted character ("+r.describe()+
-				"): has to be escaped using backslash to be included in "+what, r.pos)
+				"): has to be escaped using backslash to be included in "+what, r.pos+1)
 		default:
 			r.pos++
 		}
@@ -404,10 +408,10 @@ func (r *reader) quoted(what, eof string) string {
 	return ""
 }
 
-func (r *reader) escape(eof string) rune {
+func (r *reader) escape() rune {
 	r.pos++
 	if r.pos == len(r.src) {
-		r.fail("Unexpected end-of-input" + eof)
+		r.fail(escapeEOF)
 	}
 	c := r.src[r.pos]
 	switch c {
@@ -424,31 +428,31 @@ func (r *reader) escape(eof string) rune {
 		c = '\t'
 	case 'u':
 		r.pos++
-		high := r.hex(eof)
+		high := r.hex()
 		if !utf16.IsSurrogate(high) {
 			return high
 		}
 		if strings.HasPrefix(r.src[r.pos:], `\u`) {
 			back := r.pos
 			r.pos += 2
-			if pair := utf16.DecodeRune(high, r.hex(eof)); pair != utf8.RuneError {
+			if pair := utf16.DecodeRune(high, r.hex()); pair != utf8.RuneError {
 				return pair
 			}
 			r.pos = back
 		}
 		return utf8.RuneError
 	default:
-		r.failAt("Unrecognized character escape "+r.describe(), r.pos)
+		r.failAt("Unrecognized character escape "+r.describe(), r.pos+1)
 	}
 	r.pos++
 	return rune(c)
 }
 
-func (r *reader) hex(eof string) rune {
+func (r *reader) hex() rune {
 	var v rune
 	for range 4 {
 		if r.pos == len(r.src) {
-			r.fail("Unexpected end-of-input" + eof)
+			r.fail(escapeEOF)
 		}
 		c := r.src[r.pos]
 		switch {

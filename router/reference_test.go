@@ -127,7 +127,7 @@ func refHolds(op operator, value any) bool {
 	case opString:
 		return isString && text == op.text
 	case opAddress, opCIDR:
-		a, ok := parseAddress(text)
+		a, ok, _ := parseAddress(text)
 		return isString && ok && op.block.holds(a)
 	case opNumber:
 		if !isNumber {
