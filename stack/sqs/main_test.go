@@ -98,8 +98,7 @@ func attemptID(id string) option {
 	return func(in *sqs.ReceiveMessageInput) { in.ReceiveRequestAttemptId = &id }
 }
 
-// receive receives up to n messages, with all their attributes, without waiting. Unlike the SDK's type suggests, no
-// visibility timeout is sent unless an option says so.
+// receive receives up to n messages, with all their attributes, without waiting.
 func (w *world) receive(queueURL string, n int32, options ...option) []types.Message {
 	w.t.Helper()
 	in := &sqs.ReceiveMessageInput{
@@ -185,4 +184,3 @@ func status(err error) int {
 	}
 	return 0
 }
-

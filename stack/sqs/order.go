@@ -105,8 +105,12 @@ func (a *ages) remove(m *message) {
 	m.aged, m.older, m.newer = false, nil, nil
 }
 
-// timed is a heap of messages by when they become visible.
+// timed is a heap of messages by when they become visible, then by their order.
 type timed []*message
+
+func (m *message) before(o *message) bool {
+	return m.due < o.due || m.due == o.due && m.order < o.order
+}
 
 func (h *timed) push(m *message) {
 	*h = append(*h, m)
@@ -140,7 +144,7 @@ func (h *timed) up(i int) {
 	m := s[i]
 	for i > 0 {
 		parent := (i - 1) / 2
-		if s[parent].due <= m.due {
+		if !m.before(s[parent]) {
 			break
 		}
 		s[i] = s[parent]
@@ -159,10 +163,10 @@ func (h *timed) down(i int) bool {
 		if child >= len(s) {
 			break
 		}
-		if child+1 < len(s) && s[child+1].due < s[child].due {
+		if child+1 < len(s) && s[child+1].before(s[child]) {
 			child++
 		}
-		if m.due <= s[child].due {
+		if !s[child].before(m) {
 			break
 		}
 		s[i] = s[child]
