@@ -12,8 +12,8 @@ const (
 	maxCombinations     = 1000 // rules that $or multiplies to
 	maxPolicyKeys       = 5    // of an SNS policy, at its top
 	maxPolicyComplexity = 150  // of an SNS policy
-	// maxGlobComplexity is the first measure that is refused. AWS does not publish its own; it refuses
-	// "*:*:*:*:*:event-bus/*", whose measure is 10.
+	// maxGlobComplexity is the greatest measure of the wildcards of a field. AWS does not publish its own; it
+	// refuses "*:*:*:*:*:event-bus/*", whose measure is 11.
 	maxGlobComplexity = 10
 )
 
@@ -240,6 +240,10 @@ func (c *compiler) operators() (ops []operator, values int) {
 	if values == 0 {
 		c.fail("Empty arrays are not allowed")
 	}
+	if complexity(ops, maxGlobComplexity+1) > maxGlobComplexity {
+		panic(&refusal{"Rule is too complex - try using fewer wildcard characters or " +
+			"fewer repeating character sequences after a wildcard character"})
+	}
 	return ops, values
 }
 
@@ -336,10 +340,6 @@ func (c *compiler) glob(text string) glob {
 	g, reason := parseGlob(text)
 	if reason != "" {
 		c.fail(reason)
-	}
-	if g.complexity(maxGlobComplexity) >= maxGlobComplexity {
-		panic(&refusal{"Rule is too complex - try using fewer wildcard characters or " +
-			"fewer repeating character sequences after a wildcard character"})
 	}
 	return g
 }

@@ -166,7 +166,10 @@ func parseAddress(s string) (a netip.Addr, ok, likely bool) {
 		case c == ':':
 			colons++
 		case c == '.':
-			if digits == 0 || value > 255 || part == 3 {
+			if digits == 0 {
+				return a, false, false
+			}
+			if value > 255 || part == 3 {
 				valid = false
 			} else {
 				v4[part] = byte(value)

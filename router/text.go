@@ -2,6 +2,7 @@ package router
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"unicode"
 	"unicode/utf8"
@@ -59,11 +60,11 @@ func (g glob) match(s []byte) bool {
 	return true
 }
 
-// complexity is the greatest number of the wildcard's beginnings that one text can match at once: what an
-// automaton that runs it has to keep in mind. It stops counting at limit.
-func (g glob) complexity(limit int) int {
-	var steps []int // a byte, or star
-	const star = 256
+const star = 256 // a step that takes any bytes
+
+// steps are the bytes and stars of the wildcard, with the quote that ends a string.
+func (g glob) steps() []int {
+	var steps []int
 	for i, part := range g.parts {
 		if i > 0 {
 			steps = append(steps, star)
@@ -72,67 +73,93 @@ func (g glob) complexity(limit int) int {
 			steps = append(steps, int(part[j]))
 		}
 	}
-	steps = append(steps, '"')
-	// A beginning that ends in a star stays matched for ever. What can be matched besides is found by walking
-	// through all sets of beginnings; only bytes of the wildcard itself can add to them.
-	type set string
-	key := func(in []bool) set {
-		b := make([]byte, len(in))
-		for i, x := range in {
-			if x {
-				b[i] = 1
+	return append(steps, '"')
+}
+
+// complexity is the greatest number of beginnings of wildcards that one text can match at once: what an automaton
+// that runs them has to keep in mind. Wildcards of one operator have what is before their first stars in common,
+// and their ends. It stops counting at limit, and where it has looked at so much that the rest could take seconds.
+func complexity(ops []operator, limit int) int {
+	// A state is what has been matched: a flag per place, of which a wildcard has one before each step and one at
+	// its end. Only bytes of the wildcards can add to a state, so that walking over those finds all states.
+	const end = -1
+	var steps []int // of all wildcards; end marks the places behind their last steps
+	var same []int  // per place: the first place that is one with it
+	first := []byte{}
+	alphabet := map[int]bool{}
+	for i := range ops {
+		common := map[string]int{}
+		for _, g := range ops[i].glob {
+			shared := true
+			name := ""
+			for k, s := range append(g.steps(), end) {
+				place := len(steps)
+				same = append(same, place)
+				first = append(first, 0)
+				if k == 0 {
+					first[place] = 1
+				}
+				if shared || s == end {
+					if s == end {
+						name = "end"
+					}
+					if at, ok := common[name]; ok {
+						same[place] = at
+					} else {
+						common[name] = place
+					}
+				}
+				steps = append(steps, s)
+				name += strconv.Itoa(s) + " "
+				if k > 0 && steps[place-1] == star {
+					shared = false
+				}
+				if s != star && s != end {
+					alphabet[s] = true
+				}
 			}
 		}
-		return set(b)
 	}
-	alphabet := map[int]bool{}
-	for _, s := range steps {
-		if s != star {
-			alphabet[s] = true
-		}
-	}
-	count := func(in []bool) int {
+	starts := slices.Clone(first)
+	counted := make([]int, len(steps)) // per place: the count that counted it last
+	counts := 0
+	count := func(state []byte) int {
+		counts++
 		n := 0
-		for i := 1; i < len(in); i++ {
-			if in[i] {
+		for i, in := range state {
+			if in == 1 && starts[i] == 0 && counted[same[i]] != counts {
+				counted[same[i]] = counts
 				n++
 			}
 		}
 		return n
 	}
-	close := func(in []bool) {
+	skipStars := func(state []byte) {
 		for i, s := range steps {
-			if in[i] && s == star {
-				in[i+1] = true
+			if s == star && state[i] == 1 {
+				state[i+1] = 1
 			}
 		}
 	}
-	start := make([]bool, len(steps)+1)
-	start[0] = true
-	close(start)
-	worst := count(start)
-	seen := map[set]bool{key(start): true}
-	for todo := [][]bool{start}; len(todo) > 0 && len(seen) < 10000; {
-		in := todo[len(todo)-1]
+	skipStars(first)
+	worst := count(first)
+	seen := map[string]bool{string(first): true}
+	work := 0
+	for todo := [][]byte{first}; len(todo) > 0 && worst < limit && work < 2e7; {
+		work += len(steps) * len(alphabet)
+		state := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
 		for c := range alphabet {
-			next := make([]bool, len(in))
+			next := make([]byte, len(state))
 			for i, s := range steps {
-				if in[i] && s == c {
-					next[i+1] = true
-				}
-				if in[i+1] && s == star {
-					next[i+1] = true
+				if state[i] == 1 && s == c || s == star && state[i+1] == 1 {
+					next[i+1] = 1
 				}
 			}
-			close(next)
-			if n := count(next); n > worst {
-				if worst = n; worst >= limit {
-					return worst
-				}
-			}
-			if k := key(next); !seen[k] {
-				seen[k] = true
+			skipStars(next)
+			worst = max(worst, count(next))
+			if !seen[string(next)] {
+				seen[string(next)] = true
 				todo = append(todo, next)
 			}
 		}
