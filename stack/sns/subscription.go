@@ -123,7 +123,7 @@ func (sub *subscription) configure(changes map[string]string, subscribing bool) 
 		n.scope = router.SNSBody
 	}
 	n.filter = nil
-	if text := n.Attributes[attrFilterPolicy]; text != "" && strings.TrimSpace(text) != "{}" {
+	if text := n.Attributes[attrFilterPolicy]; text != "" {
 		p, err := router.Compile([]byte(text), n.scope)
 		if err != nil {
 			var e *router.InvalidError
@@ -152,6 +152,9 @@ func (sub *subscription) check(name, v string) (string, error) {
 		sub.raw = raw
 		return strconv.FormatBool(raw), nil
 	case attrFilterPolicy:
+		if strings.TrimSpace(v) == "{}" { // this takes it away
+			v = ""
+		}
 		return v, nil // the scope must be known before it is compiled
 	case attrFilterPolicyScope:
 		if v != scopeAttributes && v != scopeBody {
