@@ -2,20 +2,48 @@ package stack
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/millrace/millrace/stack/env"
+	"github.com/millrace/millrace/stack/kinesis"
+	"github.com/millrace/millrace/stack/sns"
+	"github.com/millrace/millrace/stack/sqs"
 	"github.com/millrace/millrace/stack/wire"
 )
 
 // assemble makes the services and tells deliver of those that take messages.
 func (s *Stack) assemble(e env.Env) error {
-	s.targets = targets{
-		"lambda": {send: func(ctx context.Context, arn string, m env.Message) error {
-			if s.options.Invoke == nil {
-				return &wire.Error{Code: "ResourceNotFoundException", Status: 404, Message: "Function not found: " + arn}
-			}
-			return s.options.Invoke(ctx, arn, []byte(m.Body))
-		}},
+	queues, err := sqs.New(e)
+	if err != nil {
+		return err
 	}
+	topics, err := sns.New(e)
+	if err != nil {
+		return err
+	}
+	options := []kinesis.Option{kinesis.Delay(s.options.StreamDelay)}
+	if s.options.StreamLimits {
+		options = append(options, kinesis.Limits)
+	}
+	streams, err := kinesis.New(e, options...)
+	if err != nil {
+		return err
+	}
+	s.parts = []service{queues, topics, streams}
+	s.targets = targets{
+		"sqs":     {send: queues.Send, action: "sqs:SendMessage", policy: queues.Policy},
+		"sns":     {send: topics.Publish, action: "sns:Publish", policy: topics.Policy},
+		"kinesis": {send: streams.Put},
+		"lambda":  {send: s.invoke},
+	}
+	s.certificate = topics
 	return nil
+}
+
+// invoke hands an event to a function.
+func (s *Stack) invoke(ctx context.Context, arn string, m env.Message) error {
+	if s.options.Invoke == nil {
+		return &wire.Error{Code: "ResourceNotFoundException", Status: http.StatusNotFound, Message: "Function not found: " + arn}
+	}
+	return s.options.Invoke(ctx, arn, []byte(m.Body))
 }

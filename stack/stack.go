@@ -45,6 +45,8 @@ type Options struct {
 
 	// StreamLimits enforces the throughput of Kinesis shards.
 	StreamLimits bool
+	// StreamDelay is how long Kinesis streams and consumers take to be created, changed and deleted.
+	StreamDelay time.Duration
 
 	// Invoke takes an event for the function that an ARN names, durably if that is promised, and does not wait for the
 	// function. If it is nil there are no functions.
@@ -79,18 +81,20 @@ type service interface {
 
 // Stack is a running stack and its HTTP handler. Its methods may be called concurrently.
 type Stack struct {
-	options    Options
-	clock      *clock.Movable
-	store      *store.Store
-	services   []wire.Service
-	parts      []service
-	dispatcher *wire.Dispatcher
-	verifier   *sigv4.Verifier
-	faults     *faults
-	own        http.Handler
-	targets    targets
-	warned     sync.Map // "source target" of which a policy would have refused a delivery
-	log        *slog.Logger
+	options     Options
+	clock       *clock.Movable
+	store       *store.Store
+	services    []wire.Service
+	parts       []service
+	dispatcher  *wire.Dispatcher
+	verifier    *sigv4.Verifier
+	faults      *faults
+	own         http.Handler
+	certificate http.Handler // of the messages that topics sign; nil if there are no topics
+	crossOrigin http.CrossOriginProtection
+	targets     targets
+	warned      sync.Map // "source target" of which a policy would have refused a delivery
+	log         *slog.Logger
 
 	stop    context.CancelFunc
 	closing sync.RWMutex // held for writing once nothing may start any more
@@ -226,7 +230,13 @@ func (s *Stack) Reset() {
 // lambdaPath is how the paths of Lambda's API begin.
 var lambdaPath = regexp.MustCompile(`^/20\d\d-\d\d-\d\d/`)
 
+// ServeHTTP answers AWS clients, and refuses the web pages of other sites: a page must not reach a stack on the machine
+// of who looks at it.
 func (s *Stack) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if err := s.crossOrigin.Check(r); err != nil {
+		answer(w, http.StatusForbidden, map[string]string{"error": err.Error()})
+		return
+	}
 	switch {
 	case strings.HasPrefix(r.URL.Path, adminPath):
 		s.serveOwn(w, r)
@@ -240,6 +250,10 @@ func (s *Stack) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serveOwn answers requests to the stack's own paths. Where keys are needed they are needed here too, but for the
 // certificate, which subscribers of topics fetch.
 func (s *Stack) serveOwn(w http.ResponseWriter, r *http.Request) {
+	if s.certificate != nil && strings.HasPrefix(r.URL.Path, adminPath+"sns/") {
+		s.certificate.ServeHTTP(w, r)
+		return
+	}
 	if s.verifier != nil {
 		if err := s.verifier.VerifyS3(r); err != nil {
 			answer(w, http.StatusForbidden, map[string]string{"error": err.Error()})
