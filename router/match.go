@@ -2,7 +2,9 @@ package router
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math/bits"
+	"net/netip"
 	"slices"
 	"unicode/utf8"
 	"unsafe"
@@ -134,13 +136,10 @@ func (m *matching) object(b []byte, i int, n *node, depth int) int {
 			return -1
 		}
 		start := i + 1
-		escaped := false
-		if i = plain(b, start); i < len(b) && b[i] == '"' {
-			i++
-		} else if i, escaped = m.quoted(b, i); i < 0 {
+		var next *node
+		if next, i = m.member(b, start, n); i < 0 {
 			return -1
 		}
-		next := m.name(n, b[start:i-1], escaped)
 		if i >= len(b) || b[i] != ':' {
 			if i = space(b, i); i >= len(b) || b[i] != ':' {
 				return -1
@@ -176,30 +175,56 @@ func (m *matching) object(b []byte, i int, n *node, depth int) int {
 	}
 }
 
-// name finds the node of a member, nil if nobody asks for it. A name with dots is as many names.
-func (m *matching) name(n *node, name []byte, escaped bool) *node {
+// member reads the name at i, whose quote is behind it, and finds its node.
+func (m *matching) member(b []byte, i int, n *node) (*node, int) {
+	start := i
+	if i+8 <= len(b) {
+		w := binary.LittleEndian.Uint64(b[i:])
+		special := specials(w)
+		if special == 0 {
+			i += 8
+		} else if size := bits.TrailingZeros64(special) >> 3; b[i+size] == '"' {
+			w &= 1<<(8*size) - 1
+			next := n.names.findShort(w, size)
+			if next == nil && n.deep && hasDot(w) {
+				next = n.dotted(b[i : i+size])
+			}
+			return next, i + size + 1
+		}
+	}
+	if i = plain(b, i); i < len(b) && b[i] == '"' {
+		name := b[start:i]
+		next := n.names.find(name)
+		if next == nil && n.deep {
+			next = n.dotted(name)
+		}
+		return next, i + 1
+	}
+	i, escaped := m.quoted(b, i)
+	if i < 0 {
+		return nil, -1
+	}
+	name := b[start : i-1]
 	if escaped {
 		m.scratch = unescape(m.scratch[:0], name)
 		name = m.scratch
 	}
-	if next := n.names.find(name); next != nil {
-		return *next
+	next := n.names.find(name)
+	if next == nil && n.deep {
+		next = n.dotted(name)
 	}
-	if !n.deep {
-		return nil
-	}
+	return next, i
+}
+
+// dotted finds the node of a name with dots, which is as many names.
+func (n *node) dotted(name []byte) *node {
 	for {
 		dot := bytes.IndexByte(name, '.')
-		part := name
-		if dot >= 0 {
-			part = name[:dot]
+		if dot < 0 {
+			return n.names.find(name)
 		}
-		next := n.names.find(part)
-		if next == nil {
+		if n = n.names.find(name[:dot]); n == nil {
 			return nil
-		}
-		if n = *next; dot < 0 {
-			return n
 		}
 		name = name[dot+1:]
 	}
@@ -230,7 +255,7 @@ func (m *matching) value(b []byte, i int, n *node, depth int) int {
 		}
 		return i
 	case '{':
-		if len(n.names.slots) == 0 {
+		if !n.names.any() {
 			return m.skipInside(b, i+1, '{', depth+1)
 		}
 		return m.object(b, i+1, n, depth+1)
@@ -262,7 +287,7 @@ func (m *matching) array(b []byte, i int, n *node, depth int) int {
 		m.record.open()
 	}
 	for {
-		inside := i < len(b) && (b[i] == '{' && len(n.names.slots) > 0 || b[i] == '[')
+		inside := i < len(b) && (b[i] == '{' && n.names.any() || b[i] == '[')
 		if inside {
 			elements++
 			if m.record != nil {
@@ -351,7 +376,7 @@ func (m *matching) holdsText(f *field, row []uint64, s []byte) {
 			m.affixes(row, f.ends.bucket[s[len(s)-1]], s, true)
 		}
 	}
-	if len(s) < f.folded.limit {
+	if f.folded.has(len(s)) {
 		m.lowered = append(m.lowered[:0], s...)
 		for i, c := range m.lowered {
 			m.lowered[i] = lower(c)
@@ -365,14 +390,10 @@ func (m *matching) holdsText(f *field, row []uint64, s []byte) {
 			m.hit(row, &g.hit)
 		}
 	}
-	if len(f.blocks) > 0 && len(s) < 46 {
-		// the longest address has 39 characters; the string is not kept
+	if f.addresses && len(s) > 0 {
+		// the string is not kept
 		if a, ok, _ := parseAddress(unsafe.String(unsafe.SliceData(s), len(s))); ok {
-			for i := range f.blocks {
-				if x := &f.blocks[i]; x.block.holds(a) {
-					x.holds.addTo(row)
-				}
-			}
+			f.holdsAddress(row, a)
 		}
 	}
 	for i := range f.tests {
@@ -381,6 +402,25 @@ func (m *matching) holdsText(f *field, row []uint64, s []byte) {
 		}
 	}
 	m.unless(f, row)
+}
+
+// holdsAddress adds the blocks that an address is in.
+func (f *field) holdsAddress(row []uint64, a netip.Addr) {
+	if !a.Is4() {
+		for i := range f.blocks {
+			if x := &f.blocks[i]; x.block.holds(a) {
+				x.holds.addTo(row)
+			}
+		}
+		return
+	}
+	b := a.As4()
+	n := binary.BigEndian.Uint32(b[:])
+	for i := range f.blocks4 {
+		if x := &f.blocks4[i]; x.low <= n && n <= x.high {
+			x.holds.addTo(row)
+		}
+	}
 }
 
 func (m *matching) affixes(row []uint64, list []affix, s []byte, end bool) {

@@ -31,14 +31,23 @@ func space(b []byte, i int) int {
 	return i
 }
 
-// plain returns the position of the first byte from i on that is no part of a string as it is: a quote, a
-// backslash, a control character, or a byte above ASCII. It looks at eight bytes at a time: in each of the three
-// terms the top bit of a byte is set if that byte, or one below it, is special, so that a zero word proves eight
-// plain bytes and the lowest bit of another tells the first special one.
+// specials tells which of eight bytes are no part of a string as it is: a quote, a backslash, a control character, or
+// a byte above ASCII. In each of the three terms the top bit of a byte is set if that byte, or one below it, is
+// special, so that zero proves eight plain bytes and the lowest bit of another number tells the first special one.
+func specials(w uint64) uint64 {
+	return (w | (w - ones*0x20) | ((w ^ ones*'"') - ones) | ((w ^ ones*'\\') - ones)) & tops
+}
+
+// hasDot tells whether there is a dot among eight bytes.
+func hasDot(w uint64) bool {
+	w ^= ones * '.'
+	return (w-ones)&^w&tops != 0
+}
+
+// plain returns the position of the first byte from i on that is special.
 func plain(b []byte, i int) int {
 	for ; i+8 <= len(b); i += 8 {
-		w := binary.LittleEndian.Uint64(b[i:])
-		if special := (w | (w - ones*0x20) | ((w ^ ones*'"') - ones) | ((w ^ ones*'\\') - ones)) & tops; special != 0 {
+		if special := specials(binary.LittleEndian.Uint64(b[i:])); special != 0 {
 			return i + bits.TrailingZeros64(special)>>3
 		}
 	}
@@ -207,7 +216,10 @@ func (m *matching) skip(b []byte, i, depth int) int {
 	}
 	switch c := b[i]; c {
 	case '"':
-		i, _ = m.quoted(b, plain(b, i+1))
+		if i = plain(b, i+1); i < len(b) && b[i] == '"' {
+			return i + 1
+		}
+		i, _ = m.quoted(b, i)
 		return i
 	case '{', '[':
 		return m.skipInside(b, i+1, c, depth+1)

@@ -36,7 +36,7 @@ type bound struct {
 // node is a name, or a part of a name between dots, on the way to fields.
 type node struct {
 	field *field
-	names table[*node]
+	names names
 	deep  bool // whether a name below has names below
 }
 
@@ -59,10 +59,12 @@ type field struct {
 	starts   affixes
 	ends     affixes
 	blocks   []blockHit
+	blocks4  []block4Hit
 	globs    []globHit
 	tests    []testHit // what none of the above can tell
 
-	numeric bool // whether the value of a number matters
+	numeric   bool // whether the value of a number matters
+	addresses bool // whether the value of an address matters
 }
 
 // mask is a sparse row.
@@ -112,6 +114,11 @@ type rangeHit struct {
 type blockHit struct {
 	block block
 	holds mask
+}
+
+type block4Hit struct {
+	low, high uint32
+	holds     mask
 }
 
 type globHit struct {
@@ -246,23 +253,17 @@ func (s *Set) sort(order []int, patterns []*Pattern) {
 
 func (n *node) insert(path string, f *field) {
 	for name := range strings.SplitSeq(path, ".") {
-		next := n.names.entry(name)
-		if *next == nil {
-			*next = &node{}
-		}
-		n = *next
+		n = n.names.entry(name)
 	}
 	n.field = f
 }
 
 func (n *node) finish() {
-	n.names.finish()
-	for _, e := range n.names.slots {
-		if e.used {
-			e.value.finish()
-			n.deep = n.deep || len(e.value.names.slots) > 0
-		}
+	for _, next := range n.names.build {
+		next.finish()
+		n.deep = n.deep || next.names.any()
 	}
+	n.names.finish()
 }
 
 // add adds a condition of the rule with the bit.
@@ -301,6 +302,14 @@ func (f *field) operator(op *operator, bit int) {
 	case opNumber:
 		f.number(op, bit)
 	case opAddress, opCIDR:
+		f.addresses = true
+		if op.block.low.Is4() {
+			low, high := op.block.low.As4(), op.block.high.As4()
+			f.blocks4 = append(f.blocks4, block4Hit{
+				binary.BigEndian.Uint32(low[:]), binary.BigEndian.Uint32(high[:]), mask{}.with(bit),
+			})
+			break
+		}
 		f.blocks = append(f.blocks, blockHit{op.block, mask{}.with(bit)})
 	case opRange:
 		f.numeric = true
@@ -440,12 +449,116 @@ func keywordIndex(c byte) int {
 	return 2
 }
 
+// names are the members of an object that somebody asks for. Names of at most eight bytes, which most are, are
+// compared as one word.
+type names struct {
+	build map[string]*node
+	sizes uint64 // a bit for each length
+	shift uint8
+	short []shortName
+	long  table[*node]
+}
+
+type shortName struct {
+	word uint64 // the bytes, the first in the lowest
+	size int    // -1 if the slot is empty
+	node *node
+}
+
+// entry is the node of a name while the names are built.
+func (n *names) entry(name string) *node {
+	next := n.build[name]
+	if next == nil {
+		if n.build == nil {
+			n.build = map[string]*node{}
+		}
+		next = &node{}
+		n.build[name] = next
+	}
+	return next
+}
+
+func (n *names) finish() {
+	short := 0
+	for name, next := range n.build {
+		n.sizes |= 1 << min(len(name), 63)
+		if len(name) > 8 {
+			*n.long.entry(name) = next
+		} else {
+			short++
+		}
+	}
+	n.long.finish()
+	if short > 0 {
+		size := 1 << bits.Len(uint(2*short-1))
+		n.shift = uint8(64 - bits.TrailingZeros(uint(size)))
+		n.short = make([]shortName, size)
+		for i := range n.short {
+			n.short[i].size = -1
+		}
+		for name, next := range n.build {
+			if len(name) > 8 {
+				continue
+			}
+			w := word([]byte(name))
+			i := int(w * multiplier >> n.shift)
+			for n.short[i].size >= 0 {
+				i = (i + 1) & (size - 1)
+			}
+			n.short[i] = shortName{w, len(name), next}
+		}
+	}
+	n.build = nil
+}
+
+func (n *names) any() bool { return n.sizes != 0 }
+
+// find returns the node of a name, or nil.
+func (n *names) find(name []byte) *node {
+	if len(name) <= 8 {
+		return n.findShort(word(name), len(name))
+	}
+	if n.sizes>>min(len(name), 63)&1 == 0 {
+		return nil
+	}
+	if next := n.long.find(name); next != nil {
+		return *next
+	}
+	return nil
+}
+
+func (n *names) findShort(w uint64, size int) *node {
+	if n.sizes>>size&1 == 0 {
+		return nil
+	}
+	for i := int(w * multiplier >> n.shift); ; i = (i + 1) & (len(n.short) - 1) {
+		s := &n.short[i]
+		if s.word == w && s.size == size {
+			return s.node
+		}
+		if s.size < 0 {
+			return nil
+		}
+	}
+}
+
+// word is a text of at most eight bytes as a number.
+func word(b []byte) uint64 {
+	var w uint64
+	for i, c := range b {
+		w |= uint64(c) << (8 * i)
+	}
+	return w
+}
+
+const multiplier = 0x9e3779b97f4a7c15
+
 // table is a map from texts to values, with keys compared as bytes and a lookup that costs a few loads.
 type table[V any] struct {
 	build map[string]*V
 	slots []slot[V]
 	shift uint8
-	limit int // above the length of the longest key
+	sizes uint64 // a bit for each length, the last one for all longer keys
 }
 
 type slot[V any] struct {
@@ -475,7 +588,7 @@ func (t *table[V]) finish() {
 	t.shift = uint8(64 - bits.TrailingZeros(uint(size)))
 	t.slots = make([]slot[V], size)
 	for key, v := range t.build {
-		t.limit = max(t.limit, len(key)+1)
+		t.sizes |= 1 << min(len(key), 63)
 		i := int(hash([]byte(key)) >> t.shift)
 		for t.slots[i].used {
 			i = (i + 1) & (size - 1)
@@ -485,9 +598,12 @@ func (t *table[V]) finish() {
 	t.build = nil
 }
 
+// has tells whether there are keys of the length.
+func (t *table[V]) has(size int) bool { return t.sizes>>min(size, 63)&1 != 0 }
+
 // find returns the value of the key, or nil.
 func (t *table[V]) find(key []byte) *V {
-	if len(key) >= t.limit {
+	if !t.has(len(key)) {
 		return nil
 	}
 	for i := int(hash(key) >> t.shift); ; i = (i + 1) & (len(t.slots) - 1) {
@@ -503,7 +619,7 @@ func (t *table[V]) find(key []byte) *V {
 
 // hash reads eight bytes at a time.
 func hash(b []byte) uint64 {
-	const k = 0x9e3779b97f4a7c15
+	const k = multiplier
 	h := uint64(len(b)) * k
 	for len(b) > 8 {
 		h = (bits.RotateLeft64(h, 23) ^ binary.LittleEndian.Uint64(b)) * k
