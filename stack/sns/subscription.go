@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 
 	"github.com/millrace/millrace/router"
@@ -124,7 +125,12 @@ func (sub *subscription) configure(changes map[string]string, subscribing bool) 
 	}
 	n.filter = nil
 	if text := n.Attributes[attrFilterPolicy]; text != "" {
-		p, err := router.Compile([]byte(text), n.scope)
+		// AWS's messages quote the policy without its spaces.
+		compact := jsontext.Value(text)
+		if compact.Compact(jsontext.AllowDuplicateNames(true), jsontext.PreserveRawStrings(true)) != nil {
+			compact = jsontext.Value(text) // what is wrong with it is for Compile to say
+		}
+		p, err := router.Compile(compact, n.scope)
 		if err != nil {
 			var e *router.InvalidError
 			if errors.As(err, &e) {
