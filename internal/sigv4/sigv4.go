@@ -44,20 +44,22 @@ type Error struct {
 	Code    string // e.g. "InvalidSignatureException"
 	Status  int    // of the HTTP response
 	Message string
+	// Members are what else S3 tells: the elements beside Code and Message. Nil for other services.
+	Members map[string]any
 }
 
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
 
 func missing() error {
-	return &Error{"MissingAuthenticationTokenException", http.StatusForbidden, "Missing Authentication Token"}
+	return &Error{Code: "MissingAuthenticationTokenException", Status: http.StatusForbidden, Message: "Missing Authentication Token"}
 }
 
 func incomplete(format string, args ...any) error {
-	return &Error{"IncompleteSignatureException", http.StatusBadRequest, fmt.Sprintf(format, args...)}
+	return &Error{Code: "IncompleteSignatureException", Status: http.StatusBadRequest, Message: fmt.Sprintf(format, args...)}
 }
 
 func invalid(format string, args ...any) error {
-	return &Error{"InvalidSignatureException", http.StatusForbidden, fmt.Sprintf(format, args...)}
+	return &Error{Code: "InvalidSignatureException", Status: http.StatusForbidden, Message: fmt.Sprintf(format, args...)}
 }
 
 // signature is what a request says of its signature.
@@ -80,42 +82,69 @@ func (v *Verifier) Verify(r *http.Request, body []byte) (accessKey string, err e
 	if err != nil {
 		return "", err
 	}
+	hash := func() (string, error) { return payloadHash(r, query, body) }
+	// Some clients sign the path as it is sent, others without empty and dot segments.
+	return v.verify(r, query, hash, escape(rawPath, true), escape(normalise(rawPath), true))
+}
+
+// VerifyS3 is Verify for a request to S3, which it leaves with its body still to be read. S3 differs: the path is
+// escaped once and never normalised, the payload of a presigned URL is not signed, and neither are the chunks of
+// a streamed one looked into.
+func (v *Verifier) VerifyS3(r *http.Request) error {
+	rawPath, rawQuery := target(r)
+	query, err := parseQuery(rawQuery)
+	if err != nil {
+		return err
+	}
+	plainPath, err := url.PathUnescape(rawPath)
+	if err != nil {
+		return incomplete("the path has a bad percent-encoding: '%s'", clip(rawPath))
+	}
+	hash := func() (string, error) {
+		declared := r.Header.Get("X-Amz-Content-Sha256")
+		if declared == "" && get(query, "X-Amz-Signature") != "" {
+			declared = unsigned
+		}
+		if declared == unsigned || strings.HasPrefix(declared, "STREAMING-") {
+			return declared, nil
+		}
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return "", fmt.Errorf("reading the request: %w", err)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		return payloadHash(r, query, body)
+	}
+	_, err = v.verify(r, query, hash, escape(plainPath, true))
+	return err
+}
+
+// verify checks the signature of a request whose path may be signed in any of the given forms.
+func (v *Verifier) verify(r *http.Request, query []param, payload func() (string, error), paths ...string) (accessKey string, err error) {
 	s, err := parse(r, query)
 	if err != nil {
 		return "", err
 	}
 	secret, ok := v.Keys[s.accessKey]
 	if !ok {
-		return "", &Error{"UnrecognizedClientException", http.StatusForbidden,
-			"The security token included in the request is invalid."}
+		return "", &Error{Code: "UnrecognizedClientException", Status: http.StatusForbidden,
+			Message: "The security token included in the request is invalid."}
 	}
 	if err := v.checkTime(s); err != nil {
 		return "", err
 	}
-	hash, err := payloadHash(r, query, body)
+	hash, err := payload()
 	if err != nil {
 		return "", err
 	}
 	tail := canonicalTail(r, s, query, hash)
 	key := signingKey(secret, s)
-	// Some clients sign the path as it is sent, others without empty and dot segments.
-	for _, p := range slices.Compact([]string{rawPath, normalise(rawPath)}) {
-		if hmac.Equal(s.digest, sign(key, s, r.Method+"\n"+escape(p, true)+"\n"+tail)) {
+	for _, p := range slices.Compact(paths) {
+		if hmac.Equal(s.digest, sign(key, s, r.Method+"\n"+p+"\n"+tail)) {
 			return s.accessKey, nil
 		}
 	}
 	return "", invalid("The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.")
-}
-
-// VerifyS3 is Verify for a request to S3, which it leaves with its body still to be read.
-func (v *Verifier) VerifyS3(r *http.Request) error {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return err
-	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	_, err = v.Verify(r, body)
-	return err
 }
 
 // target is the path and query as they came over the wire: r.URL may have been rewritten since.
