@@ -232,6 +232,7 @@ func (d *Dispatcher) serveOwn(w http.ResponseWriter, h *http.Request, x *exchang
 	s := x.service
 	x.Service, x.Operation = s.Name, s.Handler.OperationOf(h)
 	w.Header().Set("X-Amz-Request-Id", x.ID)
+	d.log.Debug("request", "service", x.Service, "operation", x.Operation, "region", x.Region, "account", x.Account, "request", x.ID)
 	if d.verifier != nil {
 		if err := d.verifier.VerifyS3(h); err != nil {
 			s.Handler.Refuse(w, h, &x.Request, signatureError(err))
@@ -431,7 +432,16 @@ func (d *Dispatcher) answer(w http.ResponseWriter, x *exchange, out any) {
 	}
 	header["X-Amzn-Requestid"] = []string{x.ID}
 	header["Content-Length"] = []string{strconv.Itoa(b.Len())}
+	d.trace(x, http.StatusOK, "")
 	w.Write(b.Bytes())
+}
+
+// trace tells in the log what was asked for and what came of it.
+func (d *Dispatcher) trace(x *exchange, status int, refusal string) {
+	if d.log.Enabled(context.Background(), slog.LevelDebug) {
+		d.log.Debug("request", "service", x.Service, "operation", x.Operation, "region", x.Region, "account", x.Account,
+			"status", status, "refusal", refusal, "request", x.ID)
+	}
 }
 
 // refuse sends an error in the form of the request's protocol.
@@ -490,6 +500,7 @@ func (d *Dispatcher) refuse(w http.ResponseWriter, x *exchange, err error) {
 			d.log.Error("encoding an error of the local stack", "error", err)
 		}
 	}
+	d.trace(x, e.status(), e.Error())
 	w.WriteHeader(e.status())
 	w.Write(b.Bytes())
 }
