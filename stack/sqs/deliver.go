@@ -28,9 +28,6 @@ func (s *Service) Send(_ context.Context, queueARN string, m env.Message) error 
 			in.Attributes[name] = v
 		}
 	}
-	if m.TraceHeader != "" {
-		in.SystemAttributes = map[string]messageAttribute{traceHeader: {DataType: "String", StringValue: &m.TraceHeader}}
-	}
 	if m.GroupID != "" {
 		in.GroupID = &m.GroupID
 	}
@@ -41,7 +38,7 @@ func (s *Service) Send(_ context.Context, queueARN string, m env.Message) error 
 	if sender == "" {
 		sender = q.account
 	}
-	d, err := compose(q, in, sender)
+	d, err := compose(q, in, sender, m.TraceHeader)
 	if err != nil {
 		return err
 	}

@@ -90,10 +90,6 @@ func (w *world) send(queueURL string, bodies ...string) {
 
 type option func(*sqs.ReceiveMessageInput)
 
-func visibility(seconds int32) option {
-	return func(in *sqs.ReceiveMessageInput) { in.VisibilityTimeout = seconds }
-}
-
 func attemptID(id string) option {
 	return func(in *sqs.ReceiveMessageInput) { in.ReceiveRequestAttemptId = &id }
 }

@@ -22,8 +22,9 @@ type draft struct {
 	systemMD5 string
 }
 
-// compose checks a message for a queue. It does not need the queue's lock.
-func compose(q *queue, in *sendEntry, sender string) (draft, error) {
+// compose checks a message for a queue. trace is the X-Ray header that the request itself carries, which the message
+// takes if it has none. The queue's lock is not needed.
+func compose(q *queue, in *sendEntry, sender, trace string) (draft, error) {
 	set := q.settings.Load()
 	d := draft{delay: set.delay}
 	if in.Body == "" {
@@ -60,6 +61,8 @@ func compose(q *queue, in *sendEntry, sender string) (draft, error) {
 	}
 	if len(system) > 0 {
 		m.trace, d.systemMD5 = system[0].value, attributesDigest(system)
+	} else {
+		m.trace = trace
 	}
 	if in.GroupID != nil {
 		if err := checkFifoID("MessageGroupId", *in.GroupID); err != nil {
@@ -138,7 +141,7 @@ func (s *Service) sendMessage(_ context.Context, r *wire.Request, in *sendMessag
 	d, err := compose(q, &sendEntry{
 		Body: in.Body, DelaySeconds: in.DelaySeconds, Attributes: in.Attributes, SystemAttributes: in.SystemAttributes,
 		DeduplicationID: in.DeduplicationID, GroupID: in.GroupID,
-	}, senderOf(r))
+	}, senderOf(r), r.TraceHeader)
 	if err != nil {
 		return nil, err
 	}
@@ -228,7 +231,7 @@ func (s *Service) sendBatch(_ context.Context, r *wire.Request, in *sendBatchInp
 	var drafts [maxBatch]draft
 	sender := senderOf(r)
 	for i := range in.Entries {
-		d, err := compose(q, &in.Entries[i], sender)
+		d, err := compose(q, &in.Entries[i], sender, r.TraceHeader)
 		if err != nil {
 			out.Failed = append(out.Failed, failed(in.Entries[i].ID, err))
 			continue

@@ -251,7 +251,7 @@ func TestAttributesOfAReceive(t *testing.T) {
 	} {
 		in := &sqs.ReceiveMessageInput{QueueUrl: &q}
 		if c.old != "" {
-			in.AttributeNames = []types.QueueAttributeName{types.QueueAttributeName(c.old)}
+			in.AttributeNames = []types.QueueAttributeName{types.QueueAttributeName(c.old)} //nolint:staticcheck // older clients send it
 		}
 		for n := range strings.SplitSeq(c.system, ",") {
 			if n != "" {
@@ -533,7 +533,9 @@ func TestLongPolling(t *testing.T) {
 				}()
 				synctest.Wait()
 			}
-			time.Sleep(time.Second)
+			if err := clock.Sleep(t.Context(), clock.System{}, time.Second); err != nil {
+				t.Fatal(err)
+			}
 			for i := range 3 {
 				send(fmt.Sprint("m", i), 0)
 				if got, want := <-results, fmt.Sprintf("%d [m%d] <nil> 1s", i, i); got != want {
