@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests use beside Go, on Debian and its like: servers and interpreters by apt, AWS clients by
-# pip, versitygw by go install. It starts nothing, and may be run again.
+# Installs what the tests use beside Go, on Debian and its like: servers and interpreters by apt, AWS clients and
+# emulators by pip and npm, versitygw by go install. It starts nothing, and may be run again.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -9,9 +9,12 @@ have() { command -v "$1" >/dev/null 2>&1; }
 packages=()
 have python3 || packages+=(python3 python3-pip)
 have node || packages+=(nodejs)
+have npm || packages+=(npm)
 have redis-server || packages+=(redis-server)
 have nats-server || packages+=(nats-server)
 have curl || packages+=(curl)
+# Debian's is a 2.x, which speaks SQS's older protocol; pip's, below, is a 1.x. Both call themselves aws.
+[[ -x /usr/bin/aws ]] || packages+=(awscli)
 if ((${#packages[@]})); then
   # Packages of servers start them as services; the tests start their own.
   policy=/usr/sbin/policy-rc.d
@@ -26,8 +29,18 @@ if ((${#packages[@]})); then
   [[ -z $made ]] || rm -f "$policy"
 fi
 
-if ! python3 -c 'import boto3' 2>/dev/null || ! have aws; then
-  python3 -m pip install -q boto3 awscli || python3 -m pip install -q --break-system-packages boto3 awscli
+if ! python3 -c 'import boto3, awscli, moto, flask' 2>/dev/null || ! have moto_server; then
+  wanted=(boto3 awscli 'moto[server]==5.2.1')
+  python3 -m pip install -q "${wanted[@]}" || python3 -m pip install -q --break-system-packages "${wanted[@]}"
+fi
+
+# The lock file pins what is installed; the copy beside it tells that it is.
+npm=bin/tools/npm
+if ! cmp -s test/services/npm/package-lock.json "$npm/installed.json"; then
+  mkdir -p "$npm"
+  cp test/services/npm/package.json test/services/npm/package-lock.json "$npm/"
+  npm ci --prefix "$npm" --no-audit --no-fund --ignore-scripts --loglevel=error
+  cp test/services/npm/package-lock.json "$npm/installed.json"
 fi
 
 if [[ ! -x bin/tools/versitygw ]]; then
