@@ -62,9 +62,7 @@ func NewChunked(body io.ReadCloser, contentSHA256 string) (*Chunked, error) {
 	case streamingUnsigned:
 		c.trailers = true
 	default:
-		return nil, &Error{Code: "InvalidRequest", Status: http.StatusBadRequest,
-			Message: "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, " +
-				"STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value."}
+		return nil, invalidPayload()
 	}
 	c.src = bufio.NewReaderSize(body, maxChunkLine)
 	return c, nil

@@ -62,7 +62,7 @@ func unknownKey(key string) error {
 		Message: "The AWS Access Key Id you provided does not exist in our records.", Members: map[string]any{"AWSAccessKeyId": clip(key)}}
 }
 
-func mismatch(key, toSign, given string) error {
+func mismatch(key, toSign, given string) *Error {
 	return &Error{Code: "SignatureDoesNotMatch", Status: http.StatusForbidden, Message: doesNotMatch, Members: map[string]any{
 		"AWSAccessKeyId": clip(key), "StringToSign": toSign, "SignatureProvided": clip(given),
 	}}

@@ -4,12 +4,10 @@
 package sigv4
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"path"
@@ -85,38 +83,6 @@ func (v *Verifier) Verify(r *http.Request, body []byte) (accessKey string, err e
 	hash := func() (string, error) { return payloadHash(r, query, body) }
 	// Some clients sign the path as it is sent, others without empty and dot segments.
 	return v.verify(r, query, hash, escape(rawPath, true), escape(normalise(rawPath), true))
-}
-
-// VerifyS3 is Verify for a request to S3, which it leaves with its body still to be read. S3 differs: the path is
-// escaped once and never normalised, the payload of a presigned URL is not signed, and neither are the chunks of
-// a streamed one looked into.
-func (v *Verifier) VerifyS3(r *http.Request) error {
-	rawPath, rawQuery := target(r)
-	query, err := parseQuery(rawQuery)
-	if err != nil {
-		return err
-	}
-	plainPath, err := url.PathUnescape(rawPath)
-	if err != nil {
-		return incomplete("the path has a bad percent-encoding: '%s'", clip(rawPath))
-	}
-	hash := func() (string, error) {
-		declared := r.Header.Get("X-Amz-Content-Sha256")
-		if declared == "" && get(query, "X-Amz-Signature") != "" {
-			declared = unsigned
-		}
-		if declared == unsigned || strings.HasPrefix(declared, "STREAMING-") {
-			return declared, nil
-		}
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			return "", fmt.Errorf("reading the request: %w", err)
-		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		return payloadHash(r, query, body)
-	}
-	_, err = v.verify(r, query, hash, escape(plainPath, true))
-	return err
 }
 
 // verify checks the signature of a request whose path may be signed in any of the given forms.
@@ -350,9 +316,13 @@ func signingKey(secret string, s signature) []byte {
 }
 
 func sign(key []byte, s signature, canonical string) []byte {
+	return mac(key, stringToSign(s, canonical))
+}
+
+func stringToSign(s signature, canonical string) string {
 	sum := sha256.Sum256([]byte(canonical))
-	return mac(key, algorithm+"\n"+s.date.Format(basicTime)+"\n"+
-		s.day+"/"+s.region+"/"+s.service+"/aws4_request\n"+hex.EncodeToString(sum[:]))
+	return algorithm + "\n" + s.date.Format(basicTime) + "\n" +
+		s.day + "/" + s.region + "/" + s.service + "/aws4_request\n" + hex.EncodeToString(sum[:])
 }
 
 func mac(key []byte, text string) []byte {

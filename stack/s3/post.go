@@ -192,7 +192,7 @@ func (c *call) receiveFile(f *form, header http.Header, v *version, least, most 
 	var large *failure
 	switch {
 	case errors.As(err, &large) && large.code == "MaxMessageLengthExceeded":
-		rest, _ := io.Copy(io.Discard, f.file) //nolint:errcheck // it only tells how much there was
+		rest, _ := io.Copy(io.Discard, f.file)
 		err = refuse(http.StatusBadRequest, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size",
 			"ProposedSize", strconv.FormatInt(w.size+rest, 10), "MaxSizeAllowed", strconv.FormatInt(min(most, maxUpload), 10))
 	case err == nil && w.size < least:
