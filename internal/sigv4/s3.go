@@ -1,6 +1,7 @@
 package sigv4
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -21,8 +22,8 @@ import (
 // and never normalised, the payload may be left out or signed in chunks, and so may forms and URLs be signed
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html).
 //
-// It does not read the body, but puts a reader in its place that checks it: what that returns is not to be trusted
-// before io.EOF. The signature of a form is left to FormCheck. The error, also the reader's, is an *Error in S3's words.
+// It does not read the body of a request that is signed for S3, but puts a reader in its place that checks it: what
+// that returns is not to be trusted before io.EOF. The signature of a form is left to FormCheck. The error, also the reader's, is an *Error in S3's words.
 func (v *Verifier) VerifyS3(r *http.Request) error {
 	rawPath, rawQuery := target(r)
 	query, err := parseQuery(rawQuery)
@@ -132,8 +133,13 @@ func (v *Verifier) checkS3(r *http.Request, s signature, rawPath string, query [
 	if payload == "" && s.presigned {
 		payload = unsigned
 	}
-	if payload == "" {
+	if payload == "" && s.service == "s3" {
 		return refused(http.StatusBadRequest, "InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
+	}
+	if payload == "" {
+		if payload, err = bodyHash(r); err != nil {
+			return err
+		}
 	}
 	key := signingKey(secret, s)
 	canonical := r.Method + "\n" + escape(path, true) + "\n" + canonicalTail(r, s, query, payload)
@@ -168,6 +174,17 @@ func checkPayload(r *http.Request, payload string, signer func() *chunkSigner) e
 	}
 	r.Body = &Hashed{body: r.Body, want: strings.ToLower(payload), sum: sha256.New()}
 	return nil
+}
+
+// bodyHash reads a body that is signed although its checksum is not told, as all services but S3 have it.
+func bodyHash(r *http.Request) (string, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return "", fmt.Errorf("reading the request: %w", err)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	sum := sha256.Sum256(body)
+	return hex.EncodeToString(sum[:]), nil
 }
 
 func invalidPayload() *Error {

@@ -402,7 +402,7 @@ func (d *Dispatcher) verify(h *http.Request, body []byte) error {
 func signatureError(err error) *Error {
 	var e *sigv4.Error
 	if errors.As(err, &e) {
-		return &Error{Code: e.Code, Message: e.Message, Status: e.Status}
+		return &Error{Code: e.Code, Message: e.Message, Status: e.Status, Members: e.Members}
 	}
 	return &Error{Code: "InternalFailure", Message: err.Error(), Status: http.StatusInternalServerError}
 }

@@ -343,6 +343,9 @@ func TestSignaturesAreVerified(t *testing.T) {
 			if c.service == "sqs" {
 				req.Header.Set("X-Amz-Target", "AmazonSQS.SendMessage")
 			}
+			if c.service == "s3" {
+				req.Header.Set("X-Amz-Content-Sha256", sum[c.body])
+			}
 			k := aws.Credentials{AccessKeyID: "AKID", SecretAccessKey: "secret"}
 			if c.key != "" {
 				k.AccessKeyID = c.key
