@@ -114,9 +114,9 @@ func checkDeadLetter(d *DeadLetterConfig, region string) error {
 	if d == nil || d.Arn == "" {
 		return nil
 	}
-	parts := strings.Split(d.Arn, ":")
+	parts := strings.SplitN(d.Arn, ":", 6)
 	switch {
-	case len(parts) != 6 || parts[0] != "arn" || parts[5] == "":
+	case len(parts) < 6 || parts[0] != "arn" || parts[5] == "":
 		return invalid(d.Arn, "Provided Arn is not in correct format.")
 	case parts[2] != "sqs":
 		return wire.Errorf("ValidationException", "%s is not supported as a dead letter resource.", parts[2])
