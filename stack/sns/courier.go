@@ -199,15 +199,16 @@ func (c *courier) schedule(p *parcel) {
 
 // start has a parcel tried now. The caller holds c.mu.
 func (c *courier) start(p *parcel) {
-	l := c.lines[p.Subscription]
+	subscription := p.Subscription
+	l := c.lines[subscription]
 	if l == nil {
 		l = new(line)
-		c.lines[p.Subscription] = l
+		c.lines[subscription] = l
 	}
 	l.ready = append(l.ready, p)
 	if l.working < perSubscription {
 		l.working++
-		c.service.env.Go(func(ctx context.Context) { c.work(ctx, p.Subscription, l) })
+		c.service.env.Go(func(ctx context.Context) { c.work(ctx, subscription, l) })
 	}
 }
 
@@ -296,7 +297,7 @@ func (c *courier) finish(p, attempt *parcel, done bool) {
 	commit := c.service.env.Store.Commit(&b)
 	c.mu.Unlock()
 	if err := commit.Wait(); err != nil {
-		c.service.env.Log.Error("after a restart a message may be delivered again", slog.String("subscription", p.Subscription), slog.Any("error", err))
+		c.service.env.Log.Error("after a restart a message may be delivered again", slog.String("subscription", attempt.Subscription), slog.Any("error", err))
 	}
 }
 

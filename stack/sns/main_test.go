@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -24,6 +25,7 @@ import (
 	"github.com/millrace/millrace/stack/env"
 	"github.com/millrace/millrace/stack/stacktest"
 	"github.com/millrace/millrace/stack/store"
+	"github.com/millrace/millrace/stack/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -32,9 +34,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type world struct {
 	*stacktest.Kit
 	testing.TB
-	service *Service
-	client  *awssns.Client
-	url     string
+	service   *Service
+	client    *awssns.Client
+	url       string
+	duplicate atomic.Bool // what fault injection asks for
 }
 
 func newWorld(t testing.TB) *world { return worldOn(t, store.Memory()) }
@@ -46,7 +49,22 @@ func worldOn(t testing.TB, st *store.Store) *world {
 	if w.service, err = New(w.Env); err != nil {
 		t.Fatal(err)
 	}
-	w.url = w.Serve(w.service.API()...)
+	api := wire.NewDispatcher(wire.Config{Services: w.service.API(), Region: stacktest.Region, Account: stacktest.Account, Log: w.Env.Log, Before: func(_ context.Context, r *wire.Request, _ wire.Error) (func() error, error) {
+		r.Duplicate = w.duplicate.Load()
+		return nil, nil
+	}})
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/_millrace/sns/") {
+			w.service.ServeHTTP(rw, r)
+			return
+		}
+		api.ServeHTTP(rw, r)
+	}))
+	t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
+	w.url = server.URL
 	w.client = awssns.NewFromConfig(stacktest.Config(w.url))
 	return w
 }
@@ -313,7 +331,7 @@ func member(t testing.TB, doc, name string) string {
 // get follows a link, as an endpoint's owner does.
 func get(t testing.TB, url string) (status int, body string) {
 	t.Helper()
-	r, err := http.Get(url) //nolint:gosec,noctx // it is our own server
+	r, err := http.Get(url)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -127,13 +127,18 @@ func (sub *subscription) configure(changes map[string]string, subscribing bool) 
 	if text := n.Attributes[attrFilterPolicy]; text != "" {
 		// AWS's messages quote the policy without its spaces.
 		compact := jsontext.Value(text)
-		if compact.Compact(jsontext.AllowDuplicateNames(true), jsontext.PreserveRawStrings(true)) != nil {
+		noJSON := compact.Compact(jsontext.AllowDuplicateNames(true), jsontext.PreserveRawStrings(true)) != nil
+		if noJSON {
 			compact = jsontext.Value(text) // what is wrong with it is for Compile to say
 		}
 		p, err := router.Compile(compact, n.scope)
 		if err != nil {
 			var e *router.InvalidError
-			if errors.As(err, &e) {
+			switch {
+			case errors.As(err, &e) && noJSON:
+				reason, _, _ := strings.Cut(e.Reason, "\n")
+				return refuse(errors.New("FilterPolicy: failed to parse JSON. " + reason))
+			case errors.As(err, &e):
 				return wire.Errorf("InvalidParameter", "%s", e.Policy(subscribing))
 			}
 			return refuse(err)
