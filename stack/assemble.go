@@ -4,8 +4,11 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/millrace/millrace/stack/dynamodb"
 	"github.com/millrace/millrace/stack/env"
+	"github.com/millrace/millrace/stack/events"
 	"github.com/millrace/millrace/stack/kinesis"
+	"github.com/millrace/millrace/stack/s3"
 	"github.com/millrace/millrace/stack/sns"
 	"github.com/millrace/millrace/stack/sqs"
 	"github.com/millrace/millrace/stack/wire"
@@ -29,11 +32,24 @@ func (s *Stack) assemble(e env.Env) error {
 	if err != nil {
 		return err
 	}
-	s.parts = []service{queues, topics, streams}
+	tables, err := dynamodb.New(e)
+	if err != nil {
+		return err
+	}
+	buckets, err := s3.New(e)
+	if err != nil {
+		return err
+	}
+	buses, err := events.New(e)
+	if err != nil {
+		return err
+	}
+	s.parts = []service{queues, topics, streams, tables, buckets, buses}
 	s.targets = targets{
 		"sqs":     {send: queues.Send, action: "sqs:SendMessage", policy: queues.Policy},
 		"sns":     {send: topics.Publish, action: "sns:Publish", policy: topics.Policy},
 		"kinesis": {send: streams.Put},
+		"events":  {send: buses.Deliver},
 		"lambda":  {send: s.invoke},
 	}
 	s.certificate = topics

@@ -78,8 +78,8 @@ func New(e env.Env) (*Service, error) {
 }
 
 // API describes the service's operations.
-func (s *Service) API() wire.Service {
-	return wire.Service{
+func (s *Service) API() []wire.Service {
+	return []wire.Service{{
 		Name: "events", Target: "AWSEvents", JSONVersion: "1.1",
 		Throttled: wire.Error{Code: "ThrottlingException", Message: "Rate exceeded"},
 		Operations: []wire.Operation{
@@ -115,7 +115,7 @@ func (s *Service) API() wire.Service {
 			wire.Op("TagResource", s.tagResource),
 			wire.Op("UntagResource", s.untagResource),
 		},
-	}
+	}}
 }
 
 // Reset forgets everything.

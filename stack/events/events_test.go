@@ -65,7 +65,7 @@ func worldOn(t *testing.T, k *stacktest.Kit, deliver func(ctx context.Context, t
 	if w.service, err = events.New(e); err != nil {
 		t.Fatal(err)
 	}
-	w.endpoint = k.Serve(w.service.API())
+	w.endpoint = k.Serve(w.service.API()...)
 	w.client = eventbridge.NewFromConfig(stacktest.Config(w.endpoint))
 	return w
 }

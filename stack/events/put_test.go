@@ -129,11 +129,11 @@ func TestDuplicatesAreDeliveredTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	url := k.Serve(s.API())
+	url := k.Serve(s.API()...)
 	w := &world{Kit: k, t: t, service: s, client: eventbridge.NewFromConfig(stacktest.Config(url))}
 	w.rule("default", "r", anything, target("1", queueARN))
 	// The fault is the stack's to inject: ask the dispatcher for it here.
-	d := wire.NewDispatcher(wire.Config{Services: []wire.Service{s.API()}, Region: stacktest.Region, Account: stacktest.Account, Log: k.Env.Log,
+	d := wire.NewDispatcher(wire.Config{Services: s.API(), Region: stacktest.Region, Account: stacktest.Account, Log: k.Env.Log,
 		Before: func(_ context.Context, r *wire.Request, _ wire.Error) (func() error, error) {
 			r.Duplicate = true
 			return nil, nil
@@ -366,7 +366,7 @@ func BenchmarkPutEventWithAHundredRules(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	url := k.Serve(s.API())
+	url := k.Serve(s.API()...)
 	client := eventbridge.NewFromConfig(stacktest.Config(url))
 	for i := range 100 {
 		name, pattern := fmt.Sprintf("r%d", i), fmt.Sprintf(`{"source":["shop"],"detail":{"kind":["k%d"],"price":[{"numeric":[">",%d]}]}}`, i, i)
