@@ -1,7 +1,10 @@
 package dynamodb_test
 
 import (
+	"encoding/json"
 	"errors"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -107,3 +110,77 @@ func wantError(t testing.TB, err error, code, message string) {
 	}
 }
 
+// post sends an operation's body as it is, and returns the answer.
+func (w *world) post(t testing.TB, operation, body string) (status int, answer map[string]any) {
+	t.Helper()
+	target := "DynamoDB_20120810."
+	switch operation {
+	case "ListStreams", "DescribeStream", "GetShardIterator", "GetRecords":
+		target = "DynamoDBStreams_20120810."
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.endpoint, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Amz-Target", target+operation)
+	a, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Body.Close()
+	text, err := io.ReadAll(a.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer = map[string]any{}
+	if err := json.Unmarshal(text, &answer); err != nil && len(text) > 0 {
+		t.Fatalf("%s answers %s", operation, text)
+	}
+	return a.StatusCode, answer
+}
+
+// must posts an operation that succeeds, and returns its answer as text with its members sorted.
+func (w *world) must(t testing.TB, operation, body string) string {
+	t.Helper()
+	status, answer := w.post(t, operation, body)
+	if status != http.StatusOK {
+		t.Errorf("%s %s: %d %v", operation, body, status, answer)
+	}
+	text, err := json.Marshal(answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// answers wants an operation to answer exactly this.
+func (w *world) answers(t testing.TB, operation, body, want string) {
+	t.Helper()
+	var v any
+	if err := json.Unmarshal([]byte(want), &v); err != nil {
+		t.Fatalf("%s: %v", want, err)
+	}
+	sorted, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := w.must(t, operation, body); got != string(sorted) {
+		t.Errorf("%s %s\nanswers %s\nwant    %s", operation, body, got, sorted)
+	}
+}
+
+// refuses wants an operation to be refused with a code and a message, and returns the whole answer.
+func (w *world) refuses(t testing.TB, operation, body, code, message string) map[string]any {
+	t.Helper()
+	status, answer := w.post(t, operation, body)
+	typ, _ := answer["__type"].(string)
+	_, got, _ := strings.Cut(typ, "#")
+	text, ok := answer["message"].(string)
+	if !ok {
+		text, _ = answer["Message"].(string)
+	}
+	if status != http.StatusBadRequest || got != code || text != message {
+		t.Errorf("%s %s\nanswers %d %s: %s\nwant %s: %s", operation, body, status, got, text, code, message)
+	}
+	return answer
+}
