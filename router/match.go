@@ -369,12 +369,8 @@ func (m *matching) holdsText(f *field, row []uint64, s []byte) {
 		m.hit(row, h)
 	}
 	if len(s) > 0 {
-		if f.starts.bucket != nil {
-			m.affixes(row, f.starts.bucket[s[0]], s, false)
-		}
-		if f.ends.bucket != nil {
-			m.affixes(row, f.ends.bucket[s[len(s)-1]], s, true)
-		}
+		m.affixes(row, f.starts.group(s[0]), s, false)
+		m.affixes(row, f.ends.group(s[len(s)-1]), s, true)
 	}
 	if f.folded.has(len(s)) {
 		m.lowered = append(m.lowered[:0], s...)

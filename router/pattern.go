@@ -1,6 +1,9 @@
 package router
 
-import "errors"
+import (
+	"errors"
+	"sync"
+)
 
 // ErrSyntax says that a document is not JSON in UTF-8, so that nothing can be said of a match.
 var ErrSyntax = errors.New("document is not valid JSON")
@@ -10,12 +13,12 @@ type Pattern struct {
 	source  string
 	dialect Dialect
 	rules   []rule
-	alone   *Set
+	alone   func() *Set // the set of this pattern, made when it is first needed
 }
 
 func newPattern(source string, d Dialect, rules []rule) *Pattern {
 	p := &Pattern{source: source, dialect: d, rules: rules}
-	p.alone = NewSet(p)
+	p.alone = sync.OnceValue(func() *Set { return NewSet(p) })
 	return p
 }
 
@@ -29,6 +32,6 @@ func (p *Pattern) Dialect() Dialect { return p.dialect }
 // JSON that is no object matches nothing.
 func (p *Pattern) Match(doc []byte) (bool, error) {
 	var found [1]int
-	matches, err := p.alone.Match(found[:0], doc)
+	matches, err := p.alone().Match(found[:0], doc)
 	return len(matches) > 0, err
 }

@@ -131,10 +131,19 @@ type testHit struct {
 	hit hit
 }
 
-// affixes are texts that values begin (or end) with, in buckets by their first (or last) byte.
+// affixes are texts that values begin (or end) with, in groups by their first (or last) byte.
 type affixes struct {
-	bucket *[256][]affix
 	end    bool
+	groups [][]affix // the first is empty
+	byByte []uint16  // per byte: the group
+}
+
+// group is the affixes that a value with this first (or last) byte may have.
+func (a *affixes) group(c byte) []affix {
+	if a.byByte == nil {
+		return nil
+	}
+	return a.groups[a.byByte[c]]
 }
 
 type affix struct {
@@ -145,8 +154,9 @@ type affix struct {
 }
 
 func (a *affixes) add(x affix, bit int, negative bool) {
-	if a.bucket == nil {
-		a.bucket = new([256][]affix)
+	if a.byByte == nil {
+		a.byByte = make([]uint16, 256)
+		a.groups = make([][]affix, 1)
 	}
 	text := x.text
 	if x.fold != nil {
@@ -157,8 +167,13 @@ func (a *affixes) add(x affix, bit int, negative bool) {
 		c = text[len(text)-1]
 	}
 	into := func(c byte) {
-		for i := range a.bucket[c] {
-			if y := &a.bucket[c][i]; x.glob == nil && y.glob == nil && (x.fold == nil) == (y.fold == nil) &&
+		if a.byByte[c] == 0 {
+			a.byByte[c] = uint16(len(a.groups))
+			a.groups = append(a.groups, nil)
+		}
+		group := &a.groups[a.byByte[c]]
+		for i := range *group {
+			if y := &(*group)[i]; x.glob == nil && y.glob == nil && (x.fold == nil) == (y.fold == nil) &&
 				x.text == y.text && (x.fold == nil || *x.fold == *y.fold) {
 				y.hit.add(bit, negative)
 				return
@@ -166,7 +181,7 @@ func (a *affixes) add(x affix, bit int, negative bool) {
 		}
 		y := x
 		y.hit.add(bit, negative)
-		a.bucket[c] = append(a.bucket[c], y)
+		*group = append(*group, y)
 	}
 	into(c)
 	if x.fold != nil && 'a' <= c && c <= 'z' {
