@@ -309,6 +309,7 @@ type SubscribeToShardInput struct {
 	StreamID         *string           `json:"StreamId"`
 	ShardID          *string           `json:"ShardId"`
 	StartingPosition *StartingPosition `json:"StartingPosition"`
+	DryRun           bool              `json:"DryRun"`
 }
 
 // StartingPosition is where a subscription begins.
@@ -380,7 +381,12 @@ func (s *Service) subscribeToShard(_ context.Context, r *wire.Request, in *Subsc
 		if now-o.started < takeover.Milliseconds() {
 			return nil, busy
 		}
-		o.end(busy)
+		if !in.DryRun {
+			o.end(busy)
+		}
+	}
+	if in.DryRun {
+		return nil, dryRun()
 	}
 	sub := &subscription{service: s, stream: st, shard: h, position: position, started: now, over: make(chan struct{})}
 	reader.subscriptions[h.index] = sub
@@ -408,16 +414,17 @@ func (sub *subscription) Stream(ctx context.Context, w http.ResponseWriter) erro
 	defer pulse.Stop()
 
 	var payload []byte
-	for idle := false; ; {
+	for due := true; ; {
 		b, p, err := sub.next()
 		if err != nil {
 			return out.refuse(err)
 		}
-		if len(b.records) > 0 || p.ended || !idle {
+		if len(b.records) > 0 || p.ended || due {
 			payload = sub.event(payload[:0], b, p)
 			if err := out.event("SubscribeToShardEvent", payload); err != nil {
 				return err
 			}
+			due = false
 			pulse.Reset(heartbeat)
 		}
 		if p.ended {
@@ -435,12 +442,10 @@ func (sub *subscription) Stream(ctx context.Context, w http.ResponseWriter) erro
 		if p.wake == nil { // there is more
 			continue
 		}
-		idle = true
 		select {
 		case <-p.wake:
 		case <-beat:
-			idle = false
-			pulse.Reset(heartbeat)
+			due = true
 		case <-sub.over:
 			return out.refuse(sub.why)
 		case <-expired:

@@ -92,6 +92,8 @@ type StreamDescriptionSummary struct {
 	OpenShardCount          int               `json:"OpenShardCount"`
 	ConsumerCount           int               `json:"ConsumerCount"`
 	MaxRecordSizeInKiB      int64             `json:"MaxRecordSizeInKiB"`
+
+	RecordDistributionStrategy string `json:"RecordDistributionStrategy,omitzero"` // of on-demand streams
 }
 
 func (s *stream) encryption() string {
@@ -188,6 +190,12 @@ func (s *Service) describeStreamSummary(_ context.Context, r *wire.Request, in *
 			RetentionPeriodHours: st.Retention, StreamCreationTimestamp: st.madeAt(), EnhancedMonitoring: st.monitoring(),
 			EncryptionType: st.encryption(), KeyID: st.KeyID, OpenShardCount: len(st.open), ConsumerCount: len(st.living(now)),
 			MaxRecordSizeInKiB: st.MaxRecord,
+		}
+		if st.Mode == onDemand {
+			out.StreamDescriptionSummary.RecordDistributionStrategy = byKey
+			if st.Auto {
+				out.StreamDescriptionSummary.RecordDistributionStrategy = auto
+			}
 		}
 		if out.StreamDescriptionSummary.StreamStatus == creating {
 			out.StreamDescriptionSummary.OpenShardCount = 0

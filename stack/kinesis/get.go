@@ -35,6 +35,7 @@ type GetShardIteratorInput struct {
 	ShardIteratorType      *string    `json:"ShardIteratorType"`
 	StartingSequenceNumber *string    `json:"StartingSequenceNumber"`
 	Timestamp              *wire.Time `json:"Timestamp"`
+	DryRun                 bool       `json:"DryRun"`
 }
 
 // GetShardIteratorOutput is the output of GetShardIterator.
@@ -77,6 +78,9 @@ func (s *Service) getShardIterator(_ context.Context, r *wire.Request, in *GetSh
 	position, err := start.in(st, h, now)
 	if err != nil {
 		return nil, err
+	}
+	if in.DryRun {
+		return nil, dryRun()
 	}
 	return &GetShardIteratorOutput{s.sealer.Load().iterator(iterator{now, k, st.id, h.index, position})}, nil
 }
@@ -146,6 +150,7 @@ type GetRecordsInput struct {
 	StreamID      *string `json:"StreamId"`
 	ShardIterator *string `json:"ShardIterator"`
 	Limit         *int64  `json:"Limit"`
+	DryRun        bool    `json:"DryRun"`
 }
 
 // GetRecordsOutput is the output of GetRecords.
@@ -191,6 +196,13 @@ func (s *Service) getRecords(_ context.Context, r *wire.Request, in *GetRecordsI
 	st, err := s.lookup(it.stream, now)
 	if err != nil {
 		return nil, it.stream.noShard(it.shard)
+	}
+	if in.DryRun {
+		defer st.mu.RUnlock()
+		if st.id != it.id || st.shard(it.shard, now) == nil {
+			return nil, it.stream.noShard(it.shard)
+		}
+		return nil, dryRun()
 	}
 	out, commit, err := s.read(st, it, limit, now, r.Duplicate)
 	st.mu.RUnlock()
@@ -281,8 +293,11 @@ func (b *batch) appendRecords(dst []byte) []byte {
 		dst = appendSeconds(dst, r.arrival)
 		dst = append(dst, `,"Data":"`...)
 		dst = base64.StdEncoding.AppendEncode(dst, r.data)
-		dst = append(dst, `","PartitionKey":`...)
-		dst = appendString(dst, r.key)
+		dst = append(dst, '"')
+		if r.key != "" { // a stream of the strategy AUTO does without
+			dst = append(dst, `,"PartitionKey":`...)
+			dst = appendString(dst, r.key)
+		}
 		if r.kms {
 			dst = append(dst, `,"EncryptionType":"KMS"`...)
 		}

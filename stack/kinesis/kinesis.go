@@ -140,6 +140,7 @@ func (s *Service) API() []wire.Service {
 			wire.Op("UpdateMaxRecordSize", s.updateMaxRecordSize),
 			wire.Op("UpdateShardCount", s.updateShardCount),
 			wire.Op("UpdateStreamMode", s.updateStreamMode),
+			wire.Op("UpdateStreamRecordDistributionStrategy", s.updateStrategy),
 		},
 	}}
 }
@@ -248,6 +249,8 @@ type CreateStreamInput struct {
 	Tags                map[string]string  `json:"Tags"`
 	WarmThroughputMiBps *int64             `json:"WarmThroughputMiBps"`
 	MaxRecordSizeInKiB  *int64             `json:"MaxRecordSizeInKiB"`
+
+	RecordDistributionStrategy *string `json:"RecordDistributionStrategy"`
 }
 
 // StreamModeDetails is a capacity mode.
@@ -289,6 +292,7 @@ func (s *Service) createStream(_ context.Context, r *wire.Request, in *CreateStr
 	checkRange(&c, "maxRecordSizeInKiB", in.MaxRecordSizeInKiB, smallestMaxKiB, largestMaxKiB)
 	checkRange(&c, "warmThroughputMiBps", in.WarmThroughputMiBps, 0, 0)
 	in.StreamModeDetails.check(&c)
+	checkStrategy(&c, in.RecordDistributionStrategy)
 	checkTags(&c, in.Tags, 200)
 	if err := c.Err(); err != nil {
 		return nil, err
@@ -308,6 +312,9 @@ func (s *Service) createStream(_ context.Context, r *wire.Request, in *CreateStr
 	}
 	if in.WarmThroughputMiBps != nil {
 		return nil, noWarmThroughput()
+	}
+	if in.RecordDistributionStrategy != nil && mode != onDemand {
+		return nil, noStrategy(k)
 	}
 	if err := checkTagText(in.Tags); err != nil {
 		return nil, err
@@ -330,6 +337,7 @@ func (s *Service) createStream(_ context.Context, r *wire.Request, in *CreateStr
 	}
 	st := newStream(k, strings.ReplaceAll(uuid.NewString(), "-", ""), now)
 	st.Mode = mode
+	st.Auto = in.RecordDistributionStrategy != nil && *in.RecordDistributionStrategy == auto
 	if in.MaxRecordSizeInKiB != nil {
 		st.MaxRecord = *in.MaxRecordSizeInKiB
 	}

@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/md5" //nolint:gosec // the service's own hash
 	"errors"
+	"io"
 	"math/big"
+	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -108,4 +111,25 @@ func (w *world) drain(t testing.TB, stream, shard string) (records []types.Recor
 			return records, out.ChildShards
 		}
 	}
+}
+
+// post sends an operation's body as it is.
+func (w *world) post(t *testing.T, operation, body string) (status int, answer string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.endpoint, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Amz-Target", "Kinesis_20131202."+operation)
+	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
 }

@@ -28,6 +28,7 @@ type PutRecordInput struct {
 	PartitionKey              *string `json:"PartitionKey"`
 	ExplicitHashKey           *string `json:"ExplicitHashKey"`
 	SequenceNumberForOrdering *string `json:"SequenceNumberForOrdering"`
+	DryRun                    bool    `json:"DryRun"`
 }
 
 // PutRecordOutput is the output of PutRecord.
@@ -41,6 +42,7 @@ type PutRecordOutput struct {
 type PutRecordsInput struct {
 	StreamRef
 	Records []PutRecordsEntry `json:"Records"`
+	DryRun  bool              `json:"DryRun"`
 }
 
 // PutRecordsEntry is one record of PutRecords.
@@ -73,8 +75,11 @@ func (s *Service) putRecord(_ context.Context, r *wire.Request, in *PutRecordInp
 	if err != nil {
 		return nil, err
 	}
-	e := PutRecordsEntry{in.Data, in.PartitionKey, in.ExplicitHashKey}
-	out, err := s.put(k, []PutRecordsEntry{e}, in.SequenceNumberForOrdering, func(int) string { return "data" })
+	p := put{
+		key: k, entries: []PutRecordsEntry{{in.Data, in.PartitionKey, in.ExplicitHashKey}}, after: in.SequenceNumberForOrdering, dryRun: in.DryRun,
+		path: func(int) string { return "" },
+	}
+	out, err := s.put(&p)
 	if err != nil {
 		return nil, err
 	}
@@ -92,11 +97,9 @@ func (s *Service) putRecords(_ context.Context, r *wire.Request, in *PutRecordsI
 	total := 0
 	for i, e := range in.Records {
 		if e.Data == nil || e.PartitionKey == nil || *e.PartitionKey == "" || len(*e.PartitionKey) > 256 || len(*e.Data) > largestPut || e.ExplicitHashKey != nil {
-			checkRecord(&c, fmt.Sprintf("records.%d.member.", i+1), e.Data, e.PartitionKey, e.ExplicitHashKey)
+			checkRecord(&c, pathOf(i), e.Data, e.PartitionKey, e.ExplicitHashKey)
 		}
-		if e.Data != nil && e.PartitionKey != nil {
-			total += len(*e.Data) + len(*e.PartitionKey)
-		}
+		total += e.size()
 	}
 	k, err := in.key(r, &c)
 	if err != nil {
@@ -105,7 +108,19 @@ func (s *Service) putRecords(_ context.Context, r *wire.Request, in *PutRecordsI
 	if total > largestPut {
 		return nil, wire.Errorf("InvalidArgumentException", "Records size exceeds %d MB limit", largestPut>>20)
 	}
-	return s.put(k, in.Records, nil, func(i int) string { return fmt.Sprintf("records.%d.member.data", i+1) })
+	return s.put(&put{key: k, entries: in.Records, dryRun: in.DryRun, path: pathOf})
+}
+
+func pathOf(i int) string { return fmt.Sprintf("records.%d.member.", i+1) }
+
+func (e *PutRecordsEntry) size() (n int) {
+	if e.Data != nil {
+		n = len(*e.Data)
+	}
+	if e.PartitionKey != nil {
+		n += len(*e.PartitionKey)
+	}
+	return n
 }
 
 // Put puts the body of a message into the stream that an ARN names, for other services. It returns once the record
@@ -125,7 +140,7 @@ func (s *Service) Put(_ context.Context, streamARN string, m env.Message) error 
 	if err := c.Err(); err != nil {
 		return err
 	}
-	out, err := s.put(k, []PutRecordsEntry{{Data: &data, PartitionKey: &key}}, nil, func(int) string { return "data" })
+	out, err := s.put(&put{key: k, entries: []PutRecordsEntry{{Data: &data, PartitionKey: &key}}, path: func(int) string { return "" }})
 	if err != nil {
 		return err
 	}
@@ -135,30 +150,45 @@ func (s *Service) Put(_ context.Context, streamARN string, m env.Message) error 
 	return nil
 }
 
-// put puts records into the shards of their keys, those of one shard in order. member names the data of one.
-func (s *Service) put(k streamKey, entries []PutRecordsEntry, after *string, member func(i int) string) (*PutRecordsOutput, error) {
-	now := s.now()
-	out := &PutRecordsOutput{Records: make([]PutRecordResult, len(entries))}
-	writes := make([]write, 0, 4)
-	if err := s.place(k, now, entries, after, member, out, &writes); err != nil {
+// put is what a request puts into a stream.
+type put struct {
+	key     streamKey
+	entries []PutRecordsEntry
+	after   *string // the sequence number that the first must be above
+	dryRun  bool
+	path    func(i int) string // how messages name an entry
+
+	out    PutRecordsOutput
+	writes []write
+}
+
+// put puts records into the shards of their keys, those of one shard in order.
+func (s *Service) put(p *put) (*PutRecordsOutput, error) {
+	p.out.Records = make([]PutRecordResult, len(p.entries))
+	if err := s.place(p, s.now()); err != nil {
 		return nil, err
 	}
 	var failed error
-	for i := range writes {
-		if err := writes[i].finish(); err != nil {
+	for i := range p.writes {
+		if err := p.writes[i].finish(); err != nil {
 			failed = errors.Join(failed, err)
-			for j := range out.Records {
-				if one := &out.Records[j]; one.ShardID == writes[i].shard.id {
-					*one = PutRecordResult{ErrorCode: "InternalFailure", ErrorMessage: "Internal service failure."}
-					out.FailedRecordCount++
-				}
-			}
+			p.fail(p.writes[i].shard)
 		}
 	}
-	if failed != nil && (out.FailedRecordCount == len(entries) || !s.env.Store.Durable()) {
+	if failed != nil && p.out.FailedRecordCount == len(p.entries) {
 		return nil, failed
 	}
-	return out, nil
+	return &p.out, nil
+}
+
+// fail marks the records of a shard that could not be written.
+func (p *put) fail(h *shard) {
+	for i := range p.out.Records {
+		if one := &p.out.Records[i]; one.ShardID == h.id {
+			*one = PutRecordResult{ErrorCode: "InternalFailure", ErrorMessage: "Internal service failure."}
+			p.out.FailedRecordCount++
+		}
+	}
 }
 
 // write is what was put into one shard and is on its way to the disk.
@@ -185,9 +215,8 @@ func (w *write) finish() error {
 }
 
 // place gives the records their places and numbers. In memory they can be read at once, else after write.finish.
-func (s *Service) place(k streamKey, now int64, entries []PutRecordsEntry, after *string, member func(int) string,
-	out *PutRecordsOutput, writes *[]write,
-) error {
+func (s *Service) place(p *put, now int64) error {
+	k := p.key
 	st, err := s.lookup(k, now)
 	if err != nil {
 		return err
@@ -206,22 +235,30 @@ func (s *Service) place(k streamKey, now int64, entries []PutRecordsEntry, after
 		return k.notFound()
 	}
 	if st.KeyID != "" {
-		out.EncryptionType = kms
+		p.out.EncryptionType = kms
 	}
 	var few [16]*shard
 	shards := few[:0]
 	var c wire.Check
-	for i, e := range entries {
+	for i := range p.entries {
+		e := &p.entries[i]
 		if most := int(st.MaxRecord) << 10; len(*e.Data) > most {
-			c.Count(member(i), blob(len(*e.Data)), len(*e.Data), 0, most)
-		} else if n := len(*e.Data) + len(*e.PartitionKey); n > most {
-			return wire.Errorf("InvalidArgumentException", "The size of the record at %s, with its partition key, is %d bytes; "+
-				"it must not exceed the stream's maximum record size of %d KiB.", member(i), n, st.MaxRecord)
+			c.Count(p.path(i)+"data", blob(len(*e.Data)), len(*e.Data), 0, most)
+		} else if e.size() > most {
+			return wire.Errorf("InvalidArgumentException", "The size of the record at %sdata, with its partition key, is %d bytes; "+
+				"it must not exceed the stream's maximum record size of %d KiB.", p.path(i), e.size(), st.MaxRecord)
 		}
 		var hash hashKey
-		if e.ExplicitHashKey == nil {
+		switch {
+		case st.Auto:
+			shards = append(shards, st.open[(st.turn.Add(1)-1)%uint64(len(st.open))])
+			continue
+		case e.PartitionKey == nil:
+			c.Required(p.path(i)+"partitionKey", false)
+			continue
+		case e.ExplicitHashKey == nil:
 			hash = hashOf(*e.PartitionKey)
-		} else {
+		default:
 			var ok bool
 			if hash, ok = parseHashKey(*e.ExplicitHashKey); !ok {
 				return wire.Errorf("InvalidArgumentException", "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. "+
@@ -233,16 +270,24 @@ func (s *Service) place(k streamKey, now int64, entries []PutRecordsEntry, after
 	if err := c.Err(); err != nil {
 		return err
 	}
-	if after != nil && !st.precedes(*after, shards[0], now) {
+	if p.after != nil && !st.precedes(*p.after, shards[0], now) {
 		return wire.Errorf("InvalidArgumentException", "ExclusiveMinimumSequenceNumber %s used in PutRecord on stream %s under account %s is invalid.",
-			*after, k.name, k.account)
+			*p.after, k.name, k.account)
+	}
+	if p.dryRun {
+		return dryRun()
 	}
 	for i, h := range shards {
 		if h != nil {
-			*writes = append(*writes, s.fill(st, h, now, shards[i:], entries[i:], out.Records[i:], out))
+			p.writes = append(p.writes, s.fill(st, h, now, shards[i:], p, i))
 		}
 	}
 	return nil
+}
+
+// dryRun is the answer to a request that would have succeeded, and only wants to know.
+func dryRun() error {
+	return wire.Errorf("DryRunOperationException", "The request was rejected because the DryRun parameter was specified.")
 }
 
 // precedes reports whether a sequence number can have been given to a record before the next one of a shard.
@@ -256,8 +301,9 @@ func (s *stream) precedes(number string, h *shard, now int64) bool {
 	return q.shard != h.index || q.created == h.created && q.index < h.next
 }
 
-// fill puts into one shard those of the entries that go there, and sets their shards to nil.
-func (s *Service) fill(st *stream, h *shard, now int64, shards []*shard, entries []PutRecordsEntry, results []PutRecordResult, out *PutRecordsOutput) write {
+// fill puts into one shard those of the entries from first on that go there, and sets their shards to nil.
+func (s *Service) fill(st *stream, h *shard, now int64, shards []*shard, p *put, first int) write {
+	results, entries := p.out.Records[first:], p.entries[first:]
 	var b store.Batch
 	durable := s.env.Store.Durable()
 	h.mu.Lock()
@@ -271,11 +317,14 @@ func (s *Service) fill(st *stream, h *shard, now int64, shards []*shard, entries
 			continue
 		}
 		shards[i] = nil
-		r := record{key: *entries[i].PartitionKey, data: *entries[i].Data, kms: st.KeyID != ""}
+		r := record{data: *entries[i].Data, kms: st.KeyID != ""}
+		if key := entries[i].PartitionKey; key != nil {
+			r.key = *key
+		}
 		if s.limits && !h.meter.write(now, r.size()) {
 			e := st.rateExceeded(h)
 			results[i].ErrorCode, results[i].ErrorMessage = e.Code, e.Message
-			out.FailedRecordCount++
+			p.out.FailedRecordCount++
 			continue
 		}
 		placed := h.add(r, now)

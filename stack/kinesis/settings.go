@@ -214,8 +214,59 @@ func (s *Service) updateStreamMode(_ context.Context, r *wire.Request, in *Updat
 			return wire.Errorf("LimitExceededException", "This request would exceed the limit of %d on-demand streams for the account %s in %s.",
 				onDemandLimit, k.account, k.region)
 		}
+		if st.Auto {
+			return wire.Errorf("InvalidArgumentException", "Stream %s under account %s has the RecordDistributionStrategy %s, "+
+				"which is supported in On-Demand mode only.", k.name, k.account, auto)
+		}
 		st.Switched = append(recent, now)
 		st.Mode = mode
+		s.busy(st, updating, now)
+		return nil
+	})
+}
+
+// The strategies by which records are given to shards.
+const (
+	auto  = "AUTO"
+	byKey = "USER_PARTITION_KEY"
+)
+
+func checkStrategy(c *wire.Check, v *string) {
+	if v != nil {
+		c.Enum("recordDistributionStrategy", *v, auto, byKey)
+	}
+}
+
+func noStrategy(k streamKey) error {
+	return wire.Errorf("InvalidArgumentException", "RecordDistributionStrategy is supported for streams in On-Demand mode only; stream %s under account %s is not.",
+		k.name, k.account)
+}
+
+// UpdateStrategyInput is the input of UpdateStreamRecordDistributionStrategy.
+type UpdateStrategyInput struct {
+	StreamARN                  *string `json:"StreamARN"`
+	StreamID                   *string `json:"StreamId"`
+	RecordDistributionStrategy *string `json:"RecordDistributionStrategy"`
+}
+
+func (s *Service) updateStrategy(_ context.Context, r *wire.Request, in *UpdateStrategyInput) (*wire.None, error) {
+	var c wire.Check
+	c.Required("streamARN", in.StreamARN != nil)
+	checkARN(&c, "streamARN", in.StreamARN, streamARN, streamARNPattern)
+	c.Required("recordDistributionStrategy", in.RecordDistributionStrategy != nil)
+	checkStrategy(&c, in.RecordDistributionStrategy)
+	if err := checkStreamID(&c, in.StreamID); err != nil {
+		return nil, err
+	}
+	k, err := streamOf(r, *in.StreamARN)
+	if err != nil {
+		return nil, err
+	}
+	return &wire.None{}, s.change(k, func(st *stream, _ *store.Batch, now int64) error {
+		if st.Mode != onDemand {
+			return noStrategy(k)
+		}
+		st.Auto = *in.RecordDistributionStrategy == auto
 		s.busy(st, updating, now)
 		return nil
 	})

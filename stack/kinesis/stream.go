@@ -47,6 +47,8 @@ type stream struct {
 	consumers map[string]*consumer // by name
 	former    map[string]int64     // seconds in which consumers were made that are gone, by name
 
+	turn atomic.Uint64 // of the shards, if Auto
+
 	// unsaved counts the times that what the stream is like could not be written. Unless it is 0 all of that must be
 	// written before anything else is.
 	unsaved atomic.Int64
@@ -58,6 +60,7 @@ type settings struct {
 	Until int64
 
 	Mode      string
+	Auto      bool  // records are spread over the shards whatever their keys
 	Retention int64 // hours
 	MaxRecord int64 // KiB
 	Metrics   []string
