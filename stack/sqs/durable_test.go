@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -173,5 +174,53 @@ func TestSequenceNumbersGrowThroughARestart(t *testing.T) {
 	after := w.want("q.fifo", 1, "g:2")
 	if before[0].Attributes["SequenceNumber"] >= after[0].Attributes["SequenceNumber"] {
 		t.Errorf("%v, then %v", before[0].Attributes, after[0].Attributes)
+	}
+}
+
+func TestNothingIsLeftOnDiskOfWhatIsGone(t *testing.T) {
+	t.Parallel()
+	w, _ := durable(t)
+	records := func() (list []string) {
+		t.Helper()
+		if err := w.kit.Env.Store.Load(keyAll, func(key string, _ []byte) error {
+			list = append(list, key[:len(keyQueue)])
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	dlq := w.create("dead")
+	q := w.create("q", "MessageRetentionPeriod", "60", "VisibilityTimeout", "0", "RedrivePolicy", `{"deadLetterTargetArn":"`+w.arn(dlq)+`","maxReceiveCount":1}`)
+	fifo := w.create("q.fifo")
+	w.send(q, "a", "b", "c")
+	w.delete(q, w.want(q, 1, "a")...)
+	w.want(q, 1, "b")
+	w.want(q, 10, "c") // b is dead
+	w.delete(dlq, w.want(dlq, 10, "b")...)
+	w.send(fifo, "g:1")
+	w.delete(fifo, w.want(fifo, 10, "g:1")...)
+	w.advance(6 * time.Minute) // c is too old, and the deduplication id lapses
+	w.depth(q, 0, 0, 0)
+	w.depth(fifo, 0, 0, 0)
+
+	if got, want := strings.Join(records(), " "), "sqs/n/ sqs/n/ sqs/n/ sqs/q/ sqs/q/ sqs/q/"; got != want {
+		t.Errorf("left are %s, want %s", got, want)
+	}
+	for _, u := range []string{q, dlq, fifo} {
+		w.send(u, "x:y")
+		w.receive(u, 1)
+		if _, err := w.client.DeleteQueue(t.Context(), &sqs.DeleteQueueInput{QueueUrl: &u}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := strings.Join(records(), " "); got != "sqs/x/ sqs/x/ sqs/x/" {
+		t.Errorf("left are %s", got)
+	}
+	w.advance(time.Minute)
+	w.create("q")
+	w.service.Reset()
+	if got := records(); len(got) != 0 {
+		t.Errorf("left are %s", got)
 	}
 }

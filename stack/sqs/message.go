@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"regexp"
 	"slices"
@@ -102,10 +101,8 @@ func newID() string {
 }
 
 func md5Hex(s string) string {
-	h := md5.New()
-	io.WriteString(h, s)
-	var sum [md5.Size]byte
-	return hex.EncodeToString(h.Sum(sum[:0]))
+	sum := md5.Sum([]byte(s))
+	return hex.EncodeToString(sum[:])
 }
 
 // attributesDigest is the MD5 that clients compare with their own, "" without attributes. See
@@ -114,11 +111,10 @@ func attributesDigest(list []attribute) string {
 	if len(list) == 0 {
 		return ""
 	}
-	h := md5.New()
 	var b []byte
 	for i := range list {
 		a := &list[i]
-		b = binary.BigEndian.AppendUint32(b[:0], uint32(len(a.name)))
+		b = binary.BigEndian.AppendUint32(b, uint32(len(a.name)))
 		b = append(b, a.name...)
 		b = binary.BigEndian.AppendUint32(b, uint32(len(a.dataType)))
 		b = append(b, a.dataType...)
@@ -129,9 +125,9 @@ func attributesDigest(list []attribute) string {
 		}
 		b = binary.BigEndian.AppendUint32(b, uint32(len(a.value)))
 		b = append(b, a.value...)
-		h.Write(b)
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	sum := md5.Sum(b)
+	return hex.EncodeToString(sum[:])
 }
 
 // badCharacter returns the first character that no text of a message may contain, and whether there is one.

@@ -100,22 +100,23 @@ func errNoDeduplication() *wire.Error {
 func (q *queue) send(d draft, now int64) (id string, order uint64) {
 	m := d.m
 	m.sent = now
-	if q.fifo {
-		e := &sentBefore{key: dedupID{id: m.dedup}, message: m.id, expires: now + int64(dedupWindow)}
-		if q.settings.Load().groupScope {
-			e.key.group = m.group
-		}
-		if earlier := q.dedup.find(e.key); earlier != nil {
-			q.saveSent(earlier) // so that the answer to this one, too, waits until the first is on disk
-			return earlier.message, earlier.order
-		}
-		defer func() {
-			e.order = m.order
-			q.dedup.add(e)
-			q.saveSent(e)
-		}()
+	visible := now + int64(d.delay)
+	if !q.fifo {
+		q.put(m, now, visible)
+		return m.id, m.order
 	}
-	q.put(m, now, now+int64(d.delay))
+	e := &sentBefore{key: dedupID{id: m.dedup}, message: m.id, expires: now + int64(dedupWindow)}
+	if q.settings.Load().groupScope {
+		e.key.group = m.group
+	}
+	if earlier := q.dedup.find(e.key); earlier != nil {
+		q.saveSent(earlier) // so that the answer to this one, too, waits until the first is on disk
+		return earlier.message, earlier.order
+	}
+	q.put(m, now, visible)
+	e.order = m.order
+	q.dedup.add(e)
+	q.saveSent(e)
 	return m.id, m.order
 }
 

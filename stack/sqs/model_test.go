@@ -19,7 +19,6 @@ type model struct {
 	retention  time.Duration
 	most       int // receives before a message is a dead letter, 0 for any number
 	list       []*modelMessage
-	dead       []string
 	dedup      map[string]time.Time
 }
 

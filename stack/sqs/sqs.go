@@ -154,6 +154,11 @@ func placeOf(r *wire.Request, queueURL string) (place, error) {
 		return p, nil
 	}
 	path := queueURL
+	if before := strings.LastIndexByte(path[:slash], '/'); before >= 0 && isAccount(path[before+1:slash]) && // as nearly always
+		slash+1 < len(path) && strings.LastIndexByte(strings.TrimPrefix(path[:before], "http://"), '/') < 0 && !strings.ContainsAny(path[slash:], "%?#") {
+		p.account, p.name = path[before+1:slash], path[slash+1:]
+		return p, nil
+	}
 	if i := strings.Index(path, "://"); i >= 0 {
 		path = path[i+3:]
 		host := strings.IndexByte(path, '/')

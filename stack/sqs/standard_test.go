@@ -616,3 +616,41 @@ func TestAMessageHandedToAClientThatHasGoneGoesBack(t *testing.T) {
 		t.Errorf("%v", m.Attributes)
 	}
 }
+
+func TestDeadLettersWhoseQueueGoesWhileTheyMoveComeBackInOrder(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"q", "q.fifo"} {
+		w := newWorld(t)
+		w.send(w.create(name), "g:1", "g:2", "g:3")
+		q, dead := w.service.byName(w.arn(name)), w.service.byName(w.arn(w.create("dead-"+name)))
+		now, err := q.enter()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			q.bury(q.ready.front.front, dead)
+		}
+		dead.mu.Lock()
+		dead.close()
+		dead.mu.Unlock()
+		q.leave(now)
+		w.depth(name, 3, 0, 0)
+		w.want(name, 10, "g:1 g:2 g:3")
+		w.advance(4 * 24 * time.Hour)
+		w.depth(name, 0, 0, 0) // they keep their age
+	}
+}
+
+func TestAMessageWhoseDestinationGoesWhileItMovesComesBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.send(w.create("q"), "1", "2")
+	q, to := w.service.byName(w.arn("q")), w.service.byName(w.arn(w.create("to")))
+	to.mu.Lock()
+	to.close()
+	to.mu.Unlock()
+	if !q.moveOne(&moveTask{status: taskRunning, destination: to.arn(), started: q.now(), toMove: 2}) {
+		t.Error("the task has ended before it saw that its destination does not exist")
+	}
+	w.want("q", 10, "1 2")
+}
