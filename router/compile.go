@@ -87,10 +87,12 @@ func (c *compiler) compile() (rules []rule, err error) {
 	if c.next() != tokObject {
 		c.fail("Filter is not an object")
 	}
-	if c.dialect.sns() && strings.TrimSpace(c.src) == "{}" {
-		return []rule{nil}, nil // a policy that was taken away: everything passes
+	if next, _ := c.char(); next == '}' && c.dialect.sns() {
+		c.next()
+		rules = []rule{nil} // a policy that was taken away: everything passes
+	} else {
+		rules = c.object(nil, false)
 	}
-	rules = c.object(nil, false)
 	if c.next() != tokEOF {
 		c.fail("Unexpected content after the pattern")
 	}
