@@ -206,17 +206,17 @@ func made(t *testing.T, seed uint64, patterns, docs int) ([]*Pattern, [][]byte) 
 func TestMatchAsReference(t *testing.T) {
 	t.Parallel()
 	found := 0
-	for seed := range uint64(3000) {
+	for seed := range uint64(600) {
 		ps, ds := made(t, seed, 5, 6)
 		found += compare(t, ps, ds)
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}
 	}
-	if found < 5000 {
+	if found < 1000 {
 		t.Errorf("only %d matches: the documents have nothing to do with the patterns", found)
 	}
-	ps, ds := made(t, 12345, 400, 200) // more than fit in four words
+	ps, ds := made(t, 12345, 350, 20) // more than fit in four words
 	compare(t, ps, ds)
 }
 

@@ -220,10 +220,10 @@ func TestSetAtOnce(t *testing.T) {
 }
 
 func TestMatchAllocatesNothing(t *testing.T) {
-	set := realisticSet(t, 100)
+	m := realisticSet(t, 100).newMatching() // not from the pool, which the race detector empties at random
 	doc := []byte(objectCreated)
 	dst := make([]int, 0, 8)
-	if n := testing.AllocsPerRun(1000, func() { dst, _ = set.Match(dst[:0], doc) }); n >= 1 {
+	if n := testing.AllocsPerRun(100, func() { dst, _ = m.match(dst[:0], doc) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 	if !slices.Equal(dst, []int{0}) {
