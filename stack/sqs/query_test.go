@@ -89,6 +89,28 @@ func TestTheQueryProtocol(t *testing.T) {
 	check(ok("DeleteQueue", ""), "Action", "DeleteQueue", "QueueUrl", q)
 }
 
+func TestAQueryToAQueuesURL(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	q := w.create("q")
+	for _, query := range []string{"Action=SendMessage&MessageBody=x", "Action=SendMessage&MessageBody=y&Version=2012-11-05"} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, q+"?"+query, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := w.client.Options().HTTPClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != 200 || !strings.Contains(string(b), "<SendMessageResponse "+xmlns) {
+			t.Errorf("%s: %d %s %v", query, resp.StatusCode, b, err)
+		}
+	}
+	w.want(q, 10, "x y")
+}
+
 func TestErrorsOfTheQueryProtocol(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

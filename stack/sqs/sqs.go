@@ -142,9 +142,12 @@ func (s *Service) queue(r *wire.Request, queueURL string) (*queue, error) {
 	return nil, queueDoesNotExist(r.Query)
 }
 
-// placeOf reads a queue's URL. Whatever host it names, its path ends in the account and the name; AWS's older
+// placeOf reads a queue's URL, which a Query may also be sent to instead of naming it. Whatever host it names, its path ends in the account and the name; AWS's older
 // endpoints and other emulators put more in front. A name alone is a queue of the caller's, as on AWS.
 func placeOf(r *wire.Request, queueURL string) (place, error) {
+	if queueURL == "" && r.Query && len(r.Path) > 1 {
+		queueURL = r.Path
+	}
 	if queueURL == "" {
 		return place{}, missingParameter("QueueUrl")
 	}

@@ -158,7 +158,7 @@ func (d *Dispatcher) ServeHTTP(w http.ResponseWriter, h *http.Request) {
 	x := exchange{http: h}
 	x.ID = uuid.NewString()
 	x.SourceIP, _, _ = net.SplitHostPort(h.RemoteAddr)
-	x.Endpoint = endpoint(h)
+	x.Endpoint, x.Path = endpoint(h), h.URL.Path
 	x.TraceHeader = h.Header.Get("X-Amzn-Trace-Id")
 	scope := readScope(h)
 	x.AccessKey, x.Region, x.Account = scope.key, scope.region, d.account

@@ -113,6 +113,7 @@ func TestDispatchTellsServicesApart(t *testing.T) {
 				c.want.Account = "000000000000"
 			}
 			c.want.ID, c.want.Endpoint, c.want.SourceIP = got.ID, "http://example.com", "192.0.2.1"
+			c.want.Path, _, _ = strings.Cut(c.target, "?")
 			if !reflect.DeepEqual(got, c.want) {
 				t.Errorf("got %+v, want %+v (%d %s)", got, c.want, r.status, r.body)
 			}

@@ -14,6 +14,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"time"
@@ -72,6 +73,8 @@ type Request struct {
 	AccessKey string
 	// Endpoint is how the client reached the stack, "http://127.0.0.1:4566": the beginning of URLs to hand out.
 	Endpoint string
+	// Path is that of the request's URL. Clients of queues may post to a queue's URL instead of naming it.
+	Path string
 	// SourceIP is the client's address, without the port.
 	SourceIP string
 	// TraceHeader is X-Ray's, X-Amzn-Trace-Id.
@@ -144,6 +147,11 @@ type None struct{}
 // Streamer is an output that writes itself for as long as it likes. The headers are its own, but for the request id.
 type Streamer interface {
 	Stream(ctx context.Context, w http.ResponseWriter) error
+}
+
+// JSONWriter is an output that writes its own JSON, for answers that are long: what it writes is not looked at again.
+type JSONWriter interface {
+	WriteJSON(b *bytes.Buffer)
 }
 
 // Time is a timestamp: seconds since 1970 with milliseconds as a number in JSON, ISO 8601 in XML.
