@@ -9,6 +9,7 @@ import (
 	"github.com/millrace/millrace/stack/events"
 	"github.com/millrace/millrace/stack/kinesis"
 	"github.com/millrace/millrace/stack/s3"
+	"github.com/millrace/millrace/stack/scheduler"
 	"github.com/millrace/millrace/stack/sns"
 	"github.com/millrace/millrace/stack/sqs"
 	"github.com/millrace/millrace/stack/wire"
@@ -44,7 +45,11 @@ func (s *Stack) assemble(e env.Env) error {
 	if err != nil {
 		return err
 	}
-	s.parts = []service{queues, topics, streams, tables, buckets, buses}
+	schedules, err := scheduler.New(e)
+	if err != nil {
+		return err
+	}
+	s.parts = []service{queues, topics, streams, tables, buckets, buses, schedules}
 	s.targets = targets{
 		"sqs":     {send: queues.Send, action: "sqs:SendMessage", policy: queues.Policy},
 		"sns":     {send: topics.Publish, action: "sns:Publish", policy: topics.Policy},

@@ -74,8 +74,8 @@ func New(e env.Env) (*Service, error) {
 }
 
 // API describes the service's operations.
-func (s *Service) API() wire.Service {
-	return wire.Service{
+func (s *Service) API() []wire.Service {
+	return []wire.Service{{
 		Name:      "scheduler",
 		Throttled: *refuse("ThrottlingException", http.StatusTooManyRequests, "Rate exceeded"),
 		Operations: []wire.Operation{
@@ -92,7 +92,7 @@ func (s *Service) API() wire.Service {
 			wire.Op("TagResource", s.tag).At("POST /tags/{ResourceArn+}"),
 			wire.Op("UntagResource", s.untag).At("DELETE /tags/{ResourceArn+}"),
 		},
-	}
+	}}
 }
 
 // Reset forgets everything.

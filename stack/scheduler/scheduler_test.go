@@ -50,7 +50,7 @@ func worldOn(t *testing.T, k *stacktest.Kit) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &world{Kit: k, t: t, service: s, client: api.NewFromConfig(stacktest.Config(k.Serve(s.API())))}
+	return &world{Kit: k, t: t, service: s, client: api.NewFromConfig(stacktest.Config(k.Serve(s.API()...)))}
 }
 
 func must[T any](t *testing.T) func(out T, err error) T {
