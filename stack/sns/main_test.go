@@ -65,13 +65,16 @@ func worldOn(t testing.TB, st *store.Store) *world {
 		server.Close()
 	})
 	w.url = server.URL
-	w.client = awssns.NewFromConfig(stacktest.Config(w.url))
+	w.client = w.as("", "")
 	return w
 }
 
 // as is a client of another account or region.
 func (w *world) as(account, region string) *awssns.Client {
 	c := stacktest.Config(w.url)
+	// The SDK closes a request's body once an answer has begun, and cuts the connection if net/http is not yet done with
+	// the body: so it must be let try again.
+	c.RetryMaxAttempts = 5
 	if region != "" {
 		c.Region = region
 	}
@@ -278,6 +281,16 @@ func newEndpoint(t testing.TB) *endpoint {
 	return e
 }
 
+func newTLSEndpoint(t testing.TB) *endpoint {
+	e := &endpoint{TB: t, arrived: make(chan struct{}), answer: func(post) int { return 200 }}
+	e.Server = httptest.NewTLSServer(e)
+	t.Cleanup(func() {
+		e.CloseClientConnections()
+		e.Close()
+	})
+	return e
+}
+
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -351,5 +364,6 @@ func (w *world) hook(topic string, attributes ...string) (*endpoint, string) {
 	if status, body := get(w, member(w, e.await(1)[0].body, "SubscribeURL")); status != 200 {
 		w.Fatalf("%d %s", status, body)
 	}
+	w.parked(0)
 	return e, arn
 }

@@ -383,7 +383,7 @@ func TestFifoRetriesHoldUpTheirGroupOnly(t *testing.T) {
 	for range 4 { // at once: the first try and three more
 		<-tries
 	}
-	w.timers(1)
+	w.parked(2)
 	mu.Lock()
 	down = false
 	mu.Unlock()
@@ -391,16 +391,6 @@ func TestFifoRetriesHoldUpTheirGroupOnly(t *testing.T) {
 	w.Await(4)
 	if got := texts()[2:]; !slices.Equal(got, []string{"stuck-1", "stuck-2"}) {
 		t.Errorf("then delivered %v", got)
-	}
-}
-
-// timers waits until the clock has so many.
-func (w *world) timers(n int) {
-	w.Helper()
-	for w.Clock.Timers() != n {
-		if w.Context().Err() != nil {
-			w.Fatalf("the clock has %d timers, want %d", w.Clock.Timers(), n)
-		}
 	}
 }
 
@@ -422,11 +412,11 @@ func TestQueuesAreTriedAgain(t *testing.T) {
 		<-tries
 	}
 	for _, wait := range []time.Duration{time.Second, time.Second, time.Second} {
-		w.timers(1)
+		w.parked(1)
 		w.Clock.Advance(wait)
 		<-tries
 	}
-	w.timers(1)
+	w.parked(1)
 	w.Refuse(nil)
 	w.Clock.Advance(20 * time.Second)
 	if d := w.Await(1)[0]; d.Target != queue("q") {
@@ -455,7 +445,7 @@ func TestDeadLettersAreTriedAgain(t *testing.T) {
 	if want := []string{queue("q"), queue("dlq"), queue("dlq"), queue("dlq"), queue("dlq")}; !slices.Equal(got, want) {
 		t.Errorf("tried %v", got)
 	}
-	w.timers(1)
+	w.parked(1)
 	w.Refuse(nil)
 	w.Clock.Advance(time.Second)
 	if d := w.Await(1)[0]; d.Target != queue("dlq") {
