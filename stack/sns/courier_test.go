@@ -256,7 +256,8 @@ func signed(t *testing.T, doc, version string) {
 		t.Fatal(err)
 	}
 	text := m.AppendSigned(nil)
-	hash, digest := crypto.SHA1, []byte(nil)
+	hash := crypto.SHA1
+	var digest []byte
 	if m.SignatureVersion == "2" {
 		sum := sha256.Sum256(text)
 		hash, digest = crypto.SHA256, sum[:]
