@@ -11,10 +11,11 @@ import (
 // choose, and the rows of the fields tell all. Else the rules that the rows leave are looked at again, with the
 // place of each value.
 
-// record is what a second reading of the document notes.
+// record is what a second reading of the document notes, for the rules of one word.
 type record struct {
+	word   int
+	rules  uint64         // those that are looked at
 	wanted []bool         // per field
-	rules  []int          // the rules that are looked at, at most 64
 	values [][]occurrence // per field, in the order of places after sort
 	row    []uint64
 
@@ -24,13 +25,30 @@ type record struct {
 	ends   []int32 // per array: the number of the place after its last
 	at     int32   // the place that is being read
 	arrays []int32 // those that are open
+
+	chosen []int32 // of attempt
 }
 
 type place struct{ parent, array int32 }
 
 type occurrence struct {
 	place int32
-	holds uint64 // the rules, by their index in record.rules, whose condition the value satisfies
+	holds uint64 // the rules whose condition the value satisfies
+}
+
+func (r *record) reset(s *Set, word int) {
+	if r.values == nil {
+		r.wanted = make([]bool, len(s.fields))
+		r.values = make([][]occurrence, len(s.fields))
+		r.row = make([]uint64, s.words)
+	}
+	clear(r.wanted)
+	for i := range r.values {
+		r.values[i] = r.values[i][:0]
+	}
+	r.word, r.rules, r.at = word, 0, 0
+	r.places = append(r.places[:0], place{array: -1})
+	r.ends, r.arrays = r.ends[:0], r.arrays[:0]
 }
 
 // open begins an array.
@@ -53,71 +71,125 @@ func (r *record) enter() {
 
 func (r *record) leave() { r.at = r.places[r.at].parent }
 
-// value notes a value, which holds adds to a row.
-func (r *record) value(m *matching, f *field, holds func(row []uint64)) {
-	if !r.wanted[f.id] {
-		return
+// note notes a value of the field, whose rules are in the row.
+func (r *record) note(f *field) {
+	if r.wanted[f.id] {
+		r.values[f.id] = append(r.values[f.id], occurrence{r.at, r.row[r.word] & r.rules})
 	}
 	clear(r.row)
-	holds(r.row)
-	o := occurrence{place: r.at}
-	for i, bit := range r.rules {
-		o.holds |= r.row[bit/64] >> (bit % 64) & 1 << i
-	}
-	r.values[f.id] = append(r.values[f.id], o)
 }
 
 // consistent returns those of the rules of a word for which values can be chosen.
 func (m *matching) consistent(doc []byte, word int, found uint64) uint64 {
-	s := m.set
-	r := &record{
-		wanted: make([]bool, len(s.fields)),
-		values: make([][]occurrence, len(s.fields)),
-		row:    make([]uint64, s.words),
-		places: []place{{array: -1}},
-	}
+	s, r := m.set, &m.arrays
+	r.reset(s, word)
 	for rest := found; rest != 0; rest &= rest - 1 {
-		bit := word*64 + bits.TrailingZeros64(rest)
-		if b := &s.rules[bit]; len(b.fields) > 1 || b.absence {
-			r.rules = append(r.rules, bit)
+		bit := bits.TrailingZeros64(rest)
+		if b := &s.rules[word*64+bit]; len(b.fields) > 1 || b.absence {
+			r.rules |= 1 << bit
 			for _, f := range b.fields {
 				r.wanted[f.id] = true
 			}
 		}
 	}
-	if len(r.rules) == 0 {
+	if r.rules == 0 {
 		return found
 	}
 	m.record = r
 	m.document(doc)
 	m.record = nil
+	count := 0
 	for _, values := range r.values {
-		slices.SortStableFunc(values, func(a, b occurrence) int { return int(a.place) - int(b.place) })
+		count += len(values)
+		byPlace := func(a, b occurrence) int { return int(a.place) - int(b.place) }
+		if !slices.IsSortedFunc(values, byPlace) {
+			slices.SortStableFunc(values, byPlace)
+		}
 	}
-	for i, bit := range r.rules {
-		if !r.choose(&s.rules[bit], i) {
-			found &^= 1 << (bit % 64)
+	for rest := r.rules; rest != 0; rest &= rest - 1 {
+		b := &s.rules[word*64+bits.TrailingZeros64(rest)]
+		rule := rest & -rest
+		// Trying one value after the other ends soon for nearly every document, and never for some.
+		steps := m.patience + 16*count
+		r.chosen = r.chosen[:0]
+		holds := r.attempt(b, rule, 0, &steps)
+		if steps <= 0 {
+			holds = r.choose(b, rule)
+		}
+		if !holds {
+			found &^= rule
 		}
 	}
 	return found
 }
 
-// choice is the elements chosen so far, one of each array at most, in ascending order.
-type choice []int32
+// next returns the index of the first value from i on that may be chosen beside the chosen places, or len(values).
+func (r *record) next(chosen []int32, values []occurrence, i int) int {
+	for i < len(values) {
+		jump, ok := r.conflict(chosen, values[i].place)
+		if !ok {
+			break
+		}
+		i += sort.Search(len(values)-i, func(j int) bool { return values[i+j].place >= jump })
+	}
+	return i
+}
 
-// choose tells whether values can be chosen for the rule with the index. Fields are taken in the order of their
-// paths. An element matters only while values of fields to come are in its array: choices that differ in no
-// element that matters are one, so that there are at most as many as the document has elements.
-func (r *record) choose(b *bound, index int) bool {
-	inside := 0
-	for _, f := range b.fields {
-		if slices.ContainsFunc(r.values[f.id], func(o occurrence) bool { return o.place != 0 }) {
-			inside++
+// conflict tells whether a place is in another element of an array than a chosen one, and if so the first place
+// after it that may not be.
+func (r *record) conflict(chosen []int32, p int32) (jump int32, ok bool) {
+	for ; p != 0; p = r.places[p].parent {
+		array := r.places[p].array
+		for _, q := range chosen {
+			if r.places[q].array == array && p != q {
+				ok = true
+				if jump = r.ends[array]; p < q {
+					jump = q
+				}
+			}
 		}
 	}
-	if inside < 2 && !b.absence {
+	return jump, ok
+}
+
+// attempt tells whether values can be chosen for the fields of the rule from the k-th on, which come in the order of
+// their paths. It gives up when no steps are left.
+func (r *record) attempt(b *bound, rule uint64, k int, steps *int) bool {
+	if k == len(b.fields) {
 		return true
 	}
+	values := r.values[b.fields[k].id]
+	before := len(r.chosen)
+	present := false
+	for i := r.next(r.chosen, values, 0); i < len(values) && *steps > 0; i = r.next(r.chosen, values, i+1) {
+		*steps--
+		present = true
+		if values[i].holds&rule == 0 {
+			continue
+		}
+		for p := values[i].place; p != 0; p = r.places[p].parent {
+			if !slices.Contains(r.chosen[:before], p) {
+				r.chosen = append(r.chosen, p)
+			}
+		}
+		if r.attempt(b, rule, k+1, steps) {
+			return true
+		}
+		r.chosen = r.chosen[:before]
+	}
+	return !present && b.absent(k) && r.attempt(b, rule, k+1, steps)
+}
+
+// absent tells whether the rule takes the absence of its k-th field.
+func (b *bound) absent(k int) bool {
+	return b.absence && slices.ContainsFunc(b.rule[k].ops, func(op operator) bool { return op.kind == opAbsent })
+}
+
+// choose is attempt for documents that have too many choices to try. It keeps all that can be chosen for the fields so
+// far: sets of elements, in ascending order, one of each array at most. An element matters only while values of fields
+// to come are in its array, and sets that differ in none that matters are one: there are at most about as many as
+// the document has elements.
+func (r *record) choose(b *bound, rule uint64) bool {
 	last := make([]int, len(r.ends)) // per array: the index of the last field that has values in it
 	for i := range last {
 		last[i] = -1
@@ -129,21 +201,20 @@ func (r *record) choose(b *bound, index int) bool {
 			}
 		}
 	}
-	choices := []choice{nil}
-	var next choice
+	choices := [][]int32{nil}
 	for k, f := range b.fields {
-		absence := slices.ContainsFunc(b.rule[k].ops, func(op operator) bool { return op.kind == opAbsent })
 		seen := map[string]bool{}
-		var following []choice
-		keep := func(c choice, p int32) {
-			next = next[:0]
+		var following [][]int32
+		keep := func(chosen []int32, p int32) {
+			var next []int32
+			matters := func(q int32) bool { return last[r.places[q].array] > k }
 			for ; p != 0; p = r.places[p].parent {
-				if last[r.places[p].array] > k && !slices.Contains(c, p) {
+				if matters(p) && !slices.Contains(chosen, p) {
 					next = append(next, p)
 				}
 			}
-			for _, q := range c {
-				if last[r.places[q].array] > k {
+			for _, q := range chosen {
+				if matters(q) {
 					next = append(next, q)
 				}
 			}
@@ -154,25 +225,20 @@ func (r *record) choose(b *bound, index int) bool {
 			}
 			if !seen[string(key)] {
 				seen[string(key)] = true
-				following = append(following, slices.Clone(next))
+				following = append(following, next)
 			}
 		}
-		for _, c := range choices {
+		values := r.values[f.id]
+		for _, chosen := range choices {
 			present := false
-			values := r.values[f.id]
-			for i := 0; i < len(values); {
-				if jump, ok := r.conflict(c, values[i].place); ok {
-					i += sort.Search(len(values)-i, func(j int) bool { return values[i+j].place >= jump })
-					continue
-				}
+			for i := r.next(chosen, values, 0); i < len(values); i = r.next(chosen, values, i+1) {
 				present = true
-				if values[i].holds>>index&1 != 0 {
-					keep(c, values[i].place)
+				if values[i].holds&rule != 0 {
+					keep(chosen, values[i].place)
 				}
-				i++
 			}
-			if absence && !present {
-				keep(c, 0)
+			if !present && b.absent(k) {
+				keep(chosen, 0)
 			}
 		}
 		if choices = following; len(choices) == 0 {
@@ -180,21 +246,4 @@ func (r *record) choose(b *bound, index int) bool {
 		}
 	}
 	return true
-}
-
-// conflict tells whether a place is in another element of an array than the chosen one, and if so the first place
-// after it that may not be.
-func (r *record) conflict(c choice, p int32) (jump int32, ok bool) {
-	for ; p != 0; p = r.places[p].parent {
-		array := r.places[p].array
-		for _, q := range c {
-			if r.places[q].array == array && p != q {
-				ok = true
-				if jump = r.ends[array]; p < q {
-					jump = q
-				}
-			}
-		}
-	}
-	return jump, ok
 }

@@ -87,6 +87,37 @@ func BenchmarkSet(b *testing.B) {
 	}
 }
 
+// BenchmarkRecords is a notification of several records, whose fields must hold in one and the same record.
+func BenchmarkRecords(b *testing.B) {
+	var patterns []*Pattern
+	for i := range 100 {
+		p, err := Compile(fmt.Appendf(nil, `{"Records":{"eventName":[{"prefix":"ObjectCreated:"}],`+
+			`"s3":{"bucket":{"name":["b"]},"object":{"key":[{"prefix":"in/%d/"}]}}}}`, i), EventBridge)
+		if err != nil {
+			b.Fatal(err)
+		}
+		patterns = append(patterns, p)
+	}
+	set := NewSet(patterns...)
+	for _, n := range []int{1, 2, 10, 1000} {
+		var doc []byte
+		for i := range n {
+			doc = fmt.Appendf(doc, `,{"eventVersion":"2.1","eventSource":"aws:s3","awsRegion":"us-east-1","eventName":"ObjectCreated:Put",`+
+				`"s3":{"s3SchemaVersion":"1.0","bucket":{"name":"b","arn":"arn:aws:s3:::b"},"object":{"key":"in/%d/x","size":1}}}`, i%3)
+		}
+		doc = append(append([]byte(`{"Records":[`), doc[1:]...), "]}"...)
+		b.Run(fmt.Sprintf("records=%d", n), func(b *testing.B) {
+			b.SetBytes(int64(len(doc)))
+			b.ReportAllocs()
+			var dst []int
+			for b.Loop() {
+				dst, _ = set.Match(dst[:0], doc)
+			}
+			b.ReportMetric(float64(len(dst)), "matches")
+		})
+	}
+}
+
 // BenchmarkSkip is the reading of a document that no pattern asks for anything in.
 func BenchmarkSkip(b *testing.B) {
 	set := NewSet()

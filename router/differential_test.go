@@ -157,10 +157,13 @@ func (m maker) object(depth int) string {
 	return "{" + strings.Join(members, pick(m, ",", " ,\n")) + "}"
 }
 
-// compare matches documents against patterns, alone and as a set, and as the reference does.
+// compare matches documents against patterns, alone and as a set, with and without trying values of arrays one by
+// one, and as the reference does.
 func compare(t *testing.T, patterns []*Pattern, docs [][]byte) (found int) {
 	t.Helper()
 	set := NewSet(patterns...)
+	impatient := set.newMatching()
+	impatient.patience = -1 << 40
 	for _, doc := range docs {
 		var want []int
 		valid := true
@@ -178,6 +181,9 @@ func compare(t *testing.T, patterns []*Pattern, docs [][]byte) (found int) {
 		got, err := set.Match(nil, doc)
 		if !slices.Equal(got, want) || (err == nil) != valid {
 			t.Errorf("document %s\nmatches %v (%v), the reference %v (%t)\npatterns %s", doc, got, err, want, valid, patterns)
+		}
+		if got, _ := impatient.match(nil, doc); !slices.Equal(got, want) {
+			t.Errorf("document %s\nmatches %v by choosing, the reference %v\npatterns %s", doc, got, want, patterns)
 		}
 		found += len(want)
 	}

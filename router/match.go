@@ -23,7 +23,10 @@ type matching struct {
 	scratch []byte   // text without escapes
 	lowered []byte
 
-	record *record // the second reading of a document with such arrays
+	record *record // not nil in the second reading of a document with such arrays
+	arrays record
+	// patience is how many values of arrays are tried for a rule at least, before choosing by another way
+	patience int
 }
 
 func (s *Set) newMatching() *matching {
@@ -32,6 +35,8 @@ func (s *Set) newMatching() *matching {
 		rows:   make([]uint64, s.words*len(s.fields)),
 		marks:  make([]uint32, len(s.fields)),
 		except: make([]uint64, s.words),
+
+		patience: 1000,
 	}
 }
 
@@ -114,6 +119,9 @@ func (m *matching) document(b []byte) (object, ok bool) {
 
 // row is the field's row, now that there is a value.
 func (m *matching) row(f *field) []uint64 {
+	if m.record != nil {
+		return m.record.row
+	}
 	words := m.set.words
 	row := m.rows[f.id*words : (f.id+1)*words]
 	if m.marks[f.id] != m.mark {
@@ -251,7 +259,7 @@ func (m *matching) value(b []byte, i int, n *node, depth int) int {
 				m.scratch = unescape(m.scratch[:0], text)
 				text = m.scratch
 			}
-			m.text(n.field, text)
+			m.holdsText(n.field, text)
 		}
 		return i
 	case '{':
@@ -263,12 +271,12 @@ func (m *matching) value(b []byte, i int, n *node, depth int) int {
 		return m.array(b, i+1, n, depth+1)
 	case 't', 'f', 'n':
 		if i = keyword(b, i); i >= 0 && n.field != nil {
-			m.word(n.field, c)
+			m.holdsWord(n.field, c)
 		}
 		return i
 	default:
 		if i = number(b, i); i >= 0 && n.field != nil {
-			m.number(n.field, b[start:i])
+			m.holdsNumber(n.field, b[start:i])
 		}
 		return i
 	}
@@ -323,46 +331,26 @@ func (m *matching) array(b []byte, i int, n *node, depth int) int {
 	}
 }
 
-// text adds a string to the field's values.
-func (m *matching) text(f *field, s []byte) {
-	if m.record != nil {
-		m.record.value(m, f, func(row []uint64) { m.holdsText(f, row, s) })
-		return
-	}
-	m.holdsText(f, m.row(f), s)
-}
-
-func (m *matching) number(f *field, s []byte) {
-	if m.record != nil {
-		m.record.value(m, f, func(row []uint64) { m.holdsNumber(f, row, s) })
-		return
-	}
-	m.holdsNumber(f, m.row(f), s)
-}
-
-func (m *matching) word(f *field, c byte) {
-	if m.record != nil {
-		m.record.value(m, f, func(row []uint64) { m.holdsWord(f, row, c) })
-		return
-	}
-	m.holdsWord(f, m.row(f), c)
-}
-
 // hit adds what a value that passed a test satisfies.
 func (m *matching) hit(row []uint64, h *hit) {
 	h.holds.addTo(row)
 	h.except.addTo(m.except)
 }
 
-// unless adds the rules whose anything-but is satisfied, after all tests that could tell that it is not.
-func (m *matching) unless(f *field, row []uint64) {
+// end adds the rules whose anything-but is satisfied, after all tests that could tell that it is not.
+func (m *matching) end(f *field, row []uint64) {
 	for _, w := range f.not {
 		row[w.index] |= w.bits &^ m.except[w.index]
 		m.except[w.index] = 0
 	}
+	if m.record != nil {
+		m.record.note(f)
+	}
 }
 
-func (m *matching) holdsText(f *field, row []uint64, s []byte) {
+// holdsText adds what a string satisfies.
+func (m *matching) holdsText(f *field, s []byte) {
+	row := m.row(f)
 	f.any.addTo(row)
 	f.text.addTo(row)
 	if h := f.strings.find(s); h != nil {
@@ -397,7 +385,7 @@ func (m *matching) holdsText(f *field, row []uint64, s []byte) {
 			m.hit(row, &t.hit)
 		}
 	}
-	m.unless(f, row)
+	m.end(f, row)
 }
 
 // holdsAddress adds the blocks that an address is in.
@@ -446,7 +434,8 @@ func (m *matching) affixes(row []uint64, list []affix, s []byte, end bool) {
 	}
 }
 
-func (m *matching) holdsNumber(f *field, row []uint64, s []byte) {
+func (m *matching) holdsNumber(f *field, s []byte) {
+	row := m.row(f)
 	f.any.addTo(row)
 	var n numeric
 	if f.numeric {
@@ -478,10 +467,11 @@ func (m *matching) holdsNumber(f *field, row []uint64, s []byte) {
 			m.hit(row, &t.hit)
 		}
 	}
-	m.unless(f, row)
+	m.end(f, row)
 }
 
-func (m *matching) holdsWord(f *field, row []uint64, c byte) {
+func (m *matching) holdsWord(f *field, c byte) {
+	row := m.row(f)
 	f.any.addTo(row)
 	m.hit(row, &f.keywords[keywordIndex(c)])
 	for i := range f.tests {
@@ -489,7 +479,7 @@ func (m *matching) holdsWord(f *field, row []uint64, c byte) {
 			m.hit(row, &t.hit)
 		}
 	}
-	m.unless(f, row)
+	m.end(f, row)
 }
 
 // holdsText tells whether a string satisfies the operator, one of those that a field tests one by one.
