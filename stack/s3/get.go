@@ -17,6 +17,9 @@ func (c *call) pick(b *bucket, key string) (*version, error) {
 func (c *call) pickVersion(b *bucket, key, id string, byID bool) (*version, error) {
 	c.versioned = b.settings.Versioning != ""
 	o, _ := b.objects.Get(key)
+	if byID && id == "" {
+		return nil, invalidArgument("versionId", id, "Version id cannot be the empty string")
+	}
 	if byID && id != nullVersion && (!isVersionID(id) || b.settings.Versioning == "") {
 		return nil, invalidArgument("versionId", id, "Invalid version id specified")
 	}

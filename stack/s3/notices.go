@@ -64,8 +64,9 @@ type notices struct {
 
 // lane is a queue with at most one goroutine that empties it.
 type lane struct {
+	key     laneKey
 	waiting []*notice
-	busy    bool
+	busy    bool // there is such a goroutine
 	slow    bool // the target fails: no request waits for it
 }
 
@@ -116,7 +117,7 @@ func (ns *notices) add(batch *store.Batch, list []*notice) {
 		}
 		l := ns.lanes[n.Lane]
 		if l == nil {
-			l = new(lane)
+			l = &lane{key: n.Lane}
 			ns.lanes[n.Lane] = l
 		}
 		l.waiting = append(l.waiting, n)
@@ -129,87 +130,105 @@ func (ns *notices) deliver(ctx context.Context, list []*notice, committed bool) 
 	if len(list) == 0 {
 		return
 	}
+	var mine, others []*notice
 	ns.mu.Lock()
-	wait := make([]*notice, 0, len(list))
 	for _, n := range list {
 		n.state = ready
 		if !committed {
 			n.state = void
 		}
-		if l := ns.lanes[n.Lane]; l != nil {
-			ns.start(n.Lane, l)
-			if !l.slow {
-				wait = append(wait, n)
-			}
+		switch l := ns.lanes[n.Lane]; {
+		case l == nil: // forgotten
+		case !l.busy: // this goroutine is as good as any
+			l.busy = true
+			mine = append(mine, n)
+		case !l.slow:
+			others = append(others, n)
 		}
 	}
 	ns.mu.Unlock()
-	if len(wait) == 0 {
-		return
+
+	ctx, cancel := clock.WithTimeout(context.WithoutCancel(ctx), ns.env.Clock, patience)
+	defer cancel()
+	for _, n := range mine {
+		ns.mu.Lock()
+		l := ns.lanes[n.Lane]
+		ns.mu.Unlock()
+		if l != nil && !ns.run(ctx, l, n) {
+			ns.env.Go(func(ctx context.Context) { ns.empty(ctx, l) })
+		}
 	}
-	late := make(chan struct{})
-	timer := ns.env.Clock.AfterFunc(patience, func() { close(late) })
-	defer timer.Stop()
-	for _, n := range wait {
+	for _, n := range others {
 		select {
 		case <-n.done:
-		case <-late:
-			return
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// start empties a lane in the background unless that goes on already. The caller holds the lock.
-func (ns *notices) start(key laneKey, l *lane) {
-	if l.busy {
-		return
+// run sends what is first in a lane, until that is done or the lane has nothing to send. It returns false if
+// somebody has to go on with the lane.
+func (ns *notices) run(ctx context.Context, l *lane, until *notice) bool {
+	for {
+		n := ns.first(l)
+		if n == nil {
+			return true
+		}
+		if err := ns.send(ctx, n); err != nil && ns.again(n, err) {
+			ns.hold(l)
+			return false
+		}
+		ns.arrived(l, n)
+		if n == until {
+			return ns.first(l) == nil
+		}
 	}
-	l.busy = true
-	ns.env.Go(func(ctx context.Context) { ns.run(ctx, key, l) })
 }
 
-// run empties a lane, until its first notice must wait for its change.
-func (ns *notices) run(ctx context.Context, key laneKey, l *lane) {
-	wait := time.Duration(0)
+// empty sends what is in a lane, and waits ever longer before it tries a target again that fails.
+func (ns *notices) empty(ctx context.Context, l *lane) {
+	wait := firstWait
 	for {
 		ns.mu.Lock()
-		if len(l.waiting) == 0 {
-			if ns.lanes[key] == l {
-				delete(ns.lanes, key)
-			}
-			ns.mu.Unlock()
-			return
-		}
-		n := l.waiting[0]
-		if n.state == pending {
-			l.busy = false
-			ns.mu.Unlock()
-			return
-		}
+		slow := l.slow
 		ns.mu.Unlock()
-
-		if n.state == ready {
-			err := ns.send(ctx, n)
-			if err != nil && ctx.Err() != nil {
+		if slow {
+			if clock.Sleep(ctx, ns.env.Clock, wait) != nil {
 				return // the stack closes; a durable one goes on where it was
 			}
-			if err != nil && !ns.env.Clock.Now().After(n.Born.Add(giveUp)) && passing(err) {
-				ns.hold(l)
-				if wait = min(max(2*wait, firstWait), longestWait); clock.Sleep(ctx, ns.env.Clock, wait) != nil {
-					return
-				}
-				continue
-			}
-			if err != nil {
-				ns.env.Log.Warn("a notification of a bucket could not be delivered",
-					"bucket", key.Bucket, "key", key.Key, "target", key.Target, "error", err)
-			}
+			wait = min(2*wait, longestWait)
+		} else {
+			wait = firstWait
 		}
-		wait = 0
-		ns.arrived(l, n)
+		if ns.run(ctx, l, nil) || ctx.Err() != nil {
+			return
+		}
 	}
+}
+
+// first returns what is to be sent next, nil if there is nothing. Then nobody works on the lane any more.
+func (ns *notices) first(l *lane) *notice {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if len(l.waiting) > 0 && l.waiting[0].state != pending {
+		return l.waiting[0]
+	}
+	l.busy = false
+	if len(l.waiting) == 0 && ns.lanes[l.key] == l {
+		delete(ns.lanes, l.key)
+	}
+	return nil
+}
+
+// again tells whether a delivery that failed is to be tried again, and complains if not.
+func (ns *notices) again(n *notice, err error) bool {
+	if passing(err) && !ns.env.Clock.Now().After(n.Born.Add(giveUp)) {
+		return true
+	}
+	ns.env.Log.Warn("a notification of a bucket could not be delivered",
+		"bucket", n.Lane.Bucket, "key", n.Lane.Key, "target", n.Lane.Target, "error", err)
+	return false
 }
 
 // hold marks a lane whose target fails, and lets go whoever waits for it.
@@ -242,6 +261,9 @@ func (ns *notices) arrived(l *lane, n *notice) {
 }
 
 func (ns *notices) send(ctx context.Context, n *notice) error {
+	if n.state == void {
+		return nil
+	}
 	err := ns.env.Deliver(ctx, n.Lane.Target, n.Message)
 	if err == nil && n.Twice {
 		err = ns.env.Deliver(ctx, n.Lane.Target, n.Message)
@@ -266,7 +288,7 @@ func (ns *notices) load() (last uint64, err error) {
 		last = max(last, n.Order)
 		l := ns.lanes[n.Lane]
 		if l == nil {
-			l = &lane{busy: true, slow: true}
+			l = &lane{key: n.Lane, busy: true, slow: true}
 			ns.lanes[n.Lane] = l
 		}
 		l.waiting = append(l.waiting, n)
@@ -275,12 +297,8 @@ func (ns *notices) load() (last uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	for key, l := range ns.lanes {
-		ns.env.Go(func(ctx context.Context) {
-			if clock.Sleep(ctx, ns.env.Clock, firstWait) == nil {
-				ns.run(ctx, key, l)
-			}
-		})
+	for _, l := range ns.lanes {
+		ns.env.Go(func(ctx context.Context) { ns.empty(ctx, l) })
 	}
 	return last, nil
 }
