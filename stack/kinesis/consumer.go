@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -483,7 +484,7 @@ func (sub *subscription) next() (batch, page, *wire.Error) {
 // event writes a SubscribeToShardEvent. At the end of a shard it has no ContinuationSequenceNumber, by which AWS's
 // clients know the end.
 func (sub *subscription) event(dst []byte, b batch, p page) []byte {
-	dst = append(dst, '{')
+	dst = append(slices.Grow(dst, b.jsonSize()), '{')
 	dst = b.appendRecords(dst)
 	if !p.ended {
 		dst = append(dst, `,"ContinuationSequenceNumber":"`...)

@@ -1,6 +1,7 @@
 package kinesis
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"strconv"
@@ -245,20 +246,17 @@ func (s *Service) read(st *stream, it iterator, limit int, now int64, again bool
 	return out, s.env.Store.Commit(&b), nil
 }
 
-// MarshalJSONTo writes the answer.
-func (o *GetRecordsOutput) MarshalJSONTo(e *jsontext.Encoder) error {
-	return e.WriteValue(o.appendJSON(nil))
-}
-
-func (o *GetRecordsOutput) appendJSON(dst []byte) []byte {
-	dst = append(dst, '{')
+// WriteJSON writes the answer.
+func (o *GetRecordsOutput) WriteJSON(b *bytes.Buffer) {
+	b.Grow(o.jsonSize() + len(o.next))
+	dst := append(b.AvailableBuffer(), '{')
 	dst = o.appendRecords(dst)
 	if o.next != "" {
 		dst = append(dst, `,"NextShardIterator":"`...)
 		dst = append(dst, o.next...)
 		dst = append(dst, '"')
 	}
-	return append(dst, '}')
+	b.Write(append(dst, '}'))
 }
 
 // appendSeconds appends a time as a number of seconds with milliseconds.
@@ -277,6 +275,15 @@ func appendString(dst []byte, s string) []byte {
 		dst, _ = jsontext.AppendQuote(dst, strings.ToValidUTF8(s, "\ufffd"))
 	}
 	return dst
+}
+
+// jsonSize is about how long the JSON will be.
+func (b *batch) jsonSize() int {
+	n := 512 + 256*len(b.children)
+	for i := range b.records {
+		n += 256 + len(b.records[i].key) + base64.StdEncoding.EncodedLen(len(b.records[i].data))
+	}
+	return n
 }
 
 // appendRecords appends the members Records, MillisBehindLatest and ChildShards of an answer, without braces.

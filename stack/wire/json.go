@@ -97,6 +97,10 @@ func kindName(t reflect.Type) string {
 
 // encodeJSON appends an output to dst.
 func encodeJSON(dst *bytes.Buffer, out any) error {
+	if w, ok := out.(JSONWriter); ok {
+		w.WriteJSON(dst)
+		return nil
+	}
 	return json.MarshalWrite(dst, out, json.Deterministic(true))
 }
 

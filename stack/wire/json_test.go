@@ -140,6 +140,18 @@ func TestJSONAnswers(t *testing.T) {
 	}
 }
 
+type ownWriter struct{ Text string }
+
+func (o *ownWriter) WriteJSON(b *bytes.Buffer) { b.WriteString(`{"own":"` + o.Text + `"}`) }
+
+func TestAnOutputMayWriteItsOwnJSON(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	if err := encodeJSON(&b, &ownWriter{"x"}); err != nil || b.String() != `{"own":"x"}` {
+		t.Errorf("%s, %v", b.String(), err)
+	}
+}
+
 // FuzzJSON reads anything, and reads the same from what it has written of it.
 func FuzzJSON(f *testing.F) {
 	for _, s := range []string{
