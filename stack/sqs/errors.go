@@ -47,8 +47,11 @@ func queueDoesNotExist(query bool) *wire.Error {
 	return e
 }
 
-func invalidHandle(handle string) *wire.Error {
-	return wire.Errorf("ReceiptHandleIsInvalid", "The input receipt handle %q is not a valid receipt handle.", handle)
+// invalidHandle refuses what is no handle, or one of another queue's.
+func invalidHandle(format, handle string) *wire.Error {
+	e := wire.Errorf("ReceiptHandleIsInvalid", format, handle)
+	e.Status = http.StatusNotFound
+	return e
 }
 
 func expiredHandle(handle string) *wire.Error {
@@ -64,7 +67,9 @@ func wrongQueueType(parameter string, value any) *wire.Error {
 }
 
 func overLimit(format string, args ...any) *wire.Error {
-	return wire.Errorf("OverLimit", format, args...)
+	e := wire.Errorf("OverLimit", format, args...)
+	e.Status = http.StatusForbidden
+	return e
 }
 
 func unsupported(format string, args ...any) *wire.Error {

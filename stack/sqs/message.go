@@ -71,6 +71,7 @@ type message struct {
 	first    int64  // when it was first received
 	last     int64  // when it was last received
 	handle   uint32 // number of the newest receipt handle
+	stray    uint32 // number of a handle that came with a duplicate delivery
 }
 
 // messageSize is what counts towards the limits of a message and of a batch, in bytes.

@@ -467,8 +467,11 @@ func (q *queue) readHandle(handle string) (receipt, error) {
 		return receipt{}, missingParameter("ReceiptHandle")
 	}
 	rec, ok := parseReceipt(handle)
-	if !ok || rec.queue != q.id {
-		return receipt{}, invalidHandle(handle)
+	if !ok {
+		return receipt{}, invalidHandle("The input receipt handle %q is not a valid receipt handle.", handle)
+	}
+	if rec.queue != q.id {
+		return receipt{}, invalidHandle("The receipt handle %q is not valid for this queue.", handle)
 	}
 	return rec, nil
 }

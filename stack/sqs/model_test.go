@@ -144,7 +144,7 @@ func (m *model) receive(got []receivedMessage, n int, now time.Time, timeout tim
 
 func TestAgainstAModel(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(40) {
+	for seed := range uint64(12) {
 		for _, fifo := range []bool{false, true} {
 			for _, most := range []int{0, 2} {
 				t.Run(fmt.Sprintf("fifo=%v/most=%d/%d", fifo, most, seed), func(t *testing.T) {
@@ -252,7 +252,7 @@ func runModel(t *testing.T, random *rand.Rand, fifo bool, most int) {
 			if (err != nil) != refuse {
 				t.Fatalf("step %d: deleting %s: %v", step, owner[h], err)
 			}
-			if err == nil && x != nil && x.handle == h {
+			if err == nil && x != nil {
 				m.remove(x)
 			}
 		case op < 16 && len(handles) > 0:
@@ -260,7 +260,7 @@ func runModel(t *testing.T, random *rand.Rand, fifo bool, most int) {
 			x := m.find(owner[h])
 			v := int32(random.IntN(15))
 			_, err := s.changeVisibility(ctx, r, &changeVisibilityInput{QueueURL: name, ReceiptHandle: h, VisibilityTimeout: &v})
-			refuse := x == nil || x.handle != h || fifo && !x.inFlight
+			refuse := x == nil || fifo && (!x.inFlight || x.handle != h)
 			if (err != nil) != refuse {
 				t.Fatalf("step %d: hiding %s: %v", step, owner[h], err)
 			}

@@ -298,7 +298,7 @@ func (q *queue) restore(m *message) {
 }
 
 // take receives up to n messages, and hides them for as long as timeout. What has been received too often goes to
-// the dead-letter queue instead. twice leaves the messages visible.
+// the dead-letter queue instead. twice leaves the messages visible, and makes their handles delete nothing.
 func (q *queue) take(now int64, n int, timeout time.Duration, twice bool) []delivery {
 	var got []delivery
 	n = min(n, q.limit-q.count[inFlight])
@@ -325,7 +325,7 @@ func (q *queue) take(now int64, n int, timeout time.Duration, twice bool) []deli
 		got = append(got, q.give(m, now))
 		q.hide(m, inFlight, now+int64(timeout))
 		if twice {
-			m.handle++ // the handle that was given is an old one: it deletes nothing
+			m.stray = m.handle
 		}
 	}
 	if timeout <= 0 || twice {
@@ -353,7 +353,7 @@ func (q *queue) takeGroup(got []delivery, l *lane, now int64, n int, timeout tim
 			got = append(got, q.give(m, now))
 			q.hide(m, inFlight, now+int64(timeout))
 			if twice {
-				m.handle++
+				m.stray = m.handle
 			}
 		}
 		m = next
@@ -674,24 +674,25 @@ func (q *queue) setDue(m *message, due int64) {
 	q.timed.fix(m.index)
 }
 
-// delete deletes the message that a handle names. Of a standard queue an old handle deletes nothing, without an
-// error; a FIFO queue refuses a handle once the message is visible again.
+// delete deletes the message that a handle names. In a standard queue handles of earlier receipts do so too, which AWS
+// does not promise but does; a FIFO queue refuses a handle once its message is visible again.
 func (q *queue) delete(handle string, r receipt) error {
 	m := q.received[r.order]
 	switch {
 	case m == nil: // it is deleted already
 	case q.fifo && (m.state != inFlight || r.number < m.handle):
 		return expiredHandle(handle)
-	case r.number >= m.handle:
+	case r.number == m.stray: // the copy stays
+	default:
 		q.drop(m)
 	}
 	return nil
 }
 
-// change sets when a message becomes visible.
+// change sets when a message becomes visible. The rules for handles are those of delete.
 func (q *queue) change(handle string, r receipt, now int64, timeout time.Duration) error {
 	m := q.received[r.order]
-	if m == nil || r.number < m.handle || q.fifo && m.state != inFlight {
+	if m == nil || q.fifo && (m.state != inFlight || r.number < m.handle) {
 		return unavailableHandle(handle)
 	}
 	if time.Duration(now-m.last)+timeout > maxVisibility {
@@ -703,7 +704,7 @@ func (q *queue) change(handle string, r receipt, now int64, timeout time.Duratio
 		q.show(m)
 	case m.state == inFlight:
 		q.setDue(m, now+int64(timeout))
-	case timeout > 0: // visible again, but not received since: recordings show that it can be hidden
+	case timeout > 0: // visible again: recordings show that it can be hidden
 		q.leaveLane(m)
 		q.hide(m, inFlight, now+int64(timeout))
 	}
