@@ -84,6 +84,12 @@ func (p *Path) Append(dst, doc []byte) (_ []byte, found bool, err error) {
 	if !event.ValidJSON(doc) {
 		return dst, false, ErrSyntax
 	}
+	dst, found = p.append(dst, doc)
+	return dst, found, nil
+}
+
+// append is Append for what is known to be JSON.
+func (p *Path) append(dst, doc []byte) (_ []byte, found bool) {
 	start := len(dst)
 	if p.wildcard {
 		dst = append(dst, '[')
@@ -93,12 +99,12 @@ func (p *Path) Append(dst, doc []byte) (_ []byte, found bool, err error) {
 		if dst[len(dst)-1] == ',' {
 			dst = dst[:len(dst)-1]
 		}
-		return append(dst, ']'), true, nil
+		return append(dst, ']'), true
 	}
 	if !found {
 		dst = dst[:start]
 	}
-	return dst, found, nil
+	return dst, found
 }
 
 // follow takes the steps from the value at i.

@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"unicode/utf16"
 	"unicode/utf8"
+	"unsafe"
 )
 
 const (
@@ -13,6 +14,9 @@ const (
 	ones = 0x0101010101010101
 	tops = 0x8080808080808080
 )
+
+// view is a part of a document as a string, for calls that do not keep it.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // The functions below step over JSON text and check it on the way. Each takes the position of the first byte and
 // returns the position behind the last, or -1 if the text is not JSON. They do not check UTF-8: a document with bytes

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -51,7 +52,7 @@ func (g glob) match(s []byte) bool {
 	}
 	s = s[len(first) : len(s)-len(last)]
 	for _, part := range g.parts[1 : len(g.parts)-1] {
-		i := bytes.Index(s, []byte(part))
+		i := strings.Index(view(s), part)
 		if i < 0 {
 			return false
 		}

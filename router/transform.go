@@ -206,18 +206,17 @@ func (t *Transformer) variableInName() bool {
 // Append appends the template with its variables replaced. The error is [ErrSyntax] if the event is not JSON,
 // and [ErrNotJSON] if a JSON template does not become JSON.
 func (t *Transformer) Append(dst []byte, s Source) ([]byte, error) {
+	if !event.ValidJSON(s.Event) {
+		return dst, ErrSyntax
+	}
 	start := len(dst)
 	var value []byte
 	for _, p := range t.parts {
 		dst = append(dst, p.text...)
-		if p.variable == noVariable {
-			continue
+		if p.variable != noVariable {
+			value = t.value(value[:0], p.variable, &s)
+			dst = t.insert(dst, value, p.quoted)
 		}
-		var err error
-		if value, err = t.value(value[:0], p.variable, &s); err != nil {
-			return dst[:start], err
-		}
-		dst = t.insert(dst, value, p.quoted)
 	}
 	if t.json && !event.ValidJSON(dst[start:]) {
 		return dst[:start], ErrNotJSON
@@ -239,38 +238,32 @@ func (t *Transformer) insert(dst, value []byte, quoted bool) []byte {
 }
 
 // value appends the JSON text of a variable.
-func (t *Transformer) value(dst []byte, variable int, s *Source) ([]byte, error) {
+func (t *Transformer) value(dst []byte, variable int, s *Source) []byte {
 	switch variable {
 	case variableEvent:
 		return appendEnvelope(dst, s.Event)
 	case variableEventJSON:
-		if !event.ValidJSON(s.Event) {
-			return dst, ErrSyntax
-		}
-		return appendCompact(dst, s.Event, false), nil
+		return appendCompact(dst, s.Event, false)
 	case variableRuleARN:
-		return event.AppendString(dst, s.RuleARN), nil
+		return event.AppendString(dst, s.RuleARN)
 	case variableRuleName:
-		return event.AppendString(dst, s.RuleName), nil
+		return event.AppendString(dst, s.RuleName)
 	case variableIngestionTime:
-		return event.AppendString(dst, s.Ingestion.UTC().Format("2006-01-02T15:04:05Z")), nil
+		return event.AppendString(dst, s.Ingestion.UTC().Format("2006-01-02T15:04:05Z"))
 	}
-	dst, found, err := t.paths[variable].Append(dst, s.Event)
-	if err == nil && !found {
+	dst, found := t.paths[variable].append(dst, s.Event)
+	if !found {
 		dst = append(dst, `""`...)
 	}
-	return dst, err
+	return dst
 }
 
 // appendEnvelope appends <aws.events.event>: the event without its detail, with the names and in the order of the
 // recordings, in which detail-type is detailType.
-func appendEnvelope(dst, doc []byte) ([]byte, error) {
-	if !event.ValidJSON(doc) {
-		return dst, ErrSyntax
-	}
+func appendEnvelope(dst, doc []byte) []byte {
 	i := space(doc, 0)
 	if doc[i] != '{' {
-		return appendCompact(dst, doc, false), nil
+		return appendCompact(dst, doc, false)
 	}
 	dst = append(dst, '{')
 	add := func(name string, value int) {
@@ -305,5 +298,5 @@ func appendEnvelope(dst, doc []byte) ([]byte, error) {
 		}
 		add(string(n), value)
 	})
-	return append(dst, '}'), nil
+	return append(dst, '}')
 }
