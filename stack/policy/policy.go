@@ -17,9 +17,20 @@ import (
 
 // Policy is a policy document.
 type Policy struct {
-	Version   string      `json:"Version"`
-	ID        string      `json:"Id"`
-	Statement []statement `json:"Statement"`
+	Version   string     `json:"Version"`
+	ID        string     `json:"Id"`
+	Statement statements `json:"Statement"`
+}
+
+// statements is a list of statements, or a single one.
+type statements []statement
+
+func (s *statements) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	if d.PeekKind() == '{' {
+		*s = make([]statement, 1)
+		return json.UnmarshalDecode(d, &(*s)[0])
+	}
+	return json.UnmarshalDecode(d, (*[]statement)(s))
 }
 
 type statement struct {

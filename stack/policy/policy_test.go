@@ -25,6 +25,7 @@ func TestAllows(t *testing.T) {
 		want bool
 	}{
 		"a service":                {statement(allow), true},
+		"a statement, not a list":  {`{"Statement":{"Effect":"Allow","Principal":"*","Action":"sqs:*","Resource":"*"}}`, true},
 		"everyone":                 {statement(`"Effect":"Allow","Principal":"*","Action":"*"`), true},
 		"everyone as AWS":          {statement(`"Effect":"Allow","Principal":{"AWS":"*"},"Action":["SQS:Send*"]`), true},
 		"another service":          {statement(`"Effect":"Allow","Principal":{"Service":["s3.amazonaws.com"]},"Action":"sqs:SendMessage"`), false},

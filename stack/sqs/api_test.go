@@ -134,6 +134,7 @@ func TestCreateQueue(t *testing.T) {
 		{"idempotent", "DelaySeconds", "1", "VisibilityTimeout", "5"},
 		{"idempotent", "DelaySeconds", "1"},
 		{"idempotent"},
+		{"policy", "Policy", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":"*","Action":"sqs:*","Resource":"*"}}`},
 		{"upper.fifo", "FifoQueue", "True"},
 		{"upper.fifo", "FifoQueue", "true", "ContentBasedDeduplication", "False"},
 	} {

@@ -105,7 +105,7 @@ func stress(t *testing.T, s *Service, name string) {
 			for i := len(out.Messages) - 1; i >= 0; i-- { // the last first, so that none overtakes
 				zero := int32(0)
 				in := &changeVisibilityInput{QueueURL: queue, ReceiptHandle: out.Messages[i].ReceiptHandle, VisibilityTimeout: &zero}
-				s.changeVisibility(ctx, r, in) //nolint:errcheck // those that are deleted refuse
+				s.changeVisibility(ctx, r, in) // those that are deleted refuse
 			}
 		}
 	}
