@@ -137,16 +137,24 @@ func build(o Options, assemble func(*Stack, env.Env) error) (*Stack, error) {
 	}
 	var background context.Context
 	background, s.stop = context.WithCancel(context.Background())
+	assembled := make(chan struct{}) // what services find to do at their start waits until all are there to be sent to
 	err := assemble(s, env.Env{Clock: s.clock, Store: s.store, Log: o.Log, Deliver: s.deliver, Go: func(f func(context.Context)) {
 		s.closing.RLock()
 		defer s.closing.RUnlock()
 		if !s.closed {
-			s.work.Go(func() { f(background) })
+			s.work.Go(func() {
+				select {
+				case <-assembled:
+					f(background)
+				case <-background.Done():
+				}
+			})
 		}
 	}})
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	close(assembled)
 	for _, p := range s.parts {
 		s.services = append(s.services, p.API()...)
 	}
@@ -173,13 +181,23 @@ func Start(o Options) (*Stack, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	s.url = "http://" + l.Addr().String()
-	s.server = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
+	s.server = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, Protocols: Protocols()}
 	s.work.Go(func() {
 		if err := s.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("the local stack's listener failed", "error", err)
 		}
 	})
 	return s, nil
+}
+
+// Protocols are what a server should speak whose handler is a stack: beside HTTP/1.1 also HTTP/2, and that without
+// TLS, since the AWS SDK for JavaScript speaks nothing else to Kinesis.
+func Protocols() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	p.SetHTTP2(true)
+	p.SetUnencryptedHTTP2(true)
+	return p
 }
 
 // URL is where a stack made by Start listens.

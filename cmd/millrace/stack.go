@@ -92,7 +92,7 @@ func serveStack(ctx context.Context, s *stack.Stack, address string, ready func(
 	if err != nil {
 		return fmt.Errorf("listening: %w; another stack or hub may be running, or take another --listen", err)
 	}
-	server := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	server := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, Protocols: stack.Protocols()}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
 	ready("http://" + l.Addr().String())

@@ -19,6 +19,7 @@ import (
 	"github.com/millrace/millrace/executor"
 	"github.com/millrace/millrace/internal/clock"
 	"github.com/millrace/millrace/internal/config"
+	"github.com/millrace/millrace/stack"
 )
 
 // Options say how a hub runs.
@@ -180,6 +181,9 @@ func (h *hub) bind(ctx context.Context, name, address string, cert *tls.Config, 
 		return nil, fmt.Errorf("listening for %s: %w; another hub may be running, or set listen.%s to another address", name, err, name)
 	}
 	s := &server{listener: l, tls: cert != nil}
+	if name == "aws" {
+		s.Protocols = stack.Protocols()
+	}
 	s.Handler = handler
 	s.TLSConfig = cert
 	s.ReadHeaderTimeout = 10 * time.Second
