@@ -83,7 +83,7 @@ func (in *updateTableInput) check() error {
 	for i, u := range in.GlobalSecondaryIndexUpdates {
 		name := fmt.Sprintf("globalSecondaryIndexUpdates.%d.member.", i+1)
 		if u.Create != nil {
-			checkIndex(&c, name+"create.", *u.Create)
+			checkIndex(&c, name+"create.", *u.Create, maxGlobalKey)
 		}
 		if u.Update != nil {
 			c.Required(name+"update.indexName", u.Update.IndexName != "")
@@ -104,7 +104,8 @@ func (in *updateTableInput) check() error {
 	}{
 		{"ReplicaUpdates", in.ReplicaUpdates != nil}, {"GlobalTableWitnessUpdates", in.GlobalTableWitnessUpdates != nil},
 		{"MultiRegionConsistency", in.MultiRegionConsistency != ""}, {"OnDemandThroughput", in.OnDemandThroughput != nil},
-		{"GlobalTableSettingsReplicationMode", in.GlobalTableSettingsReplicationMode != ""},
+		{"GlobalTableSettingsReplicationMode", in.GlobalTableSettingsReplicationMode != ""}, {"VectorIndexUpdates", in.VectorIndexUpdates != nil},
+		{"DisassociationProtectionEnabled", in.DisassociationProtectionEnabled != nil},
 	} {
 		if p.there {
 			return notHere(p.name)

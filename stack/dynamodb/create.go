@@ -18,6 +18,7 @@ import (
 const (
 	maxLocal     = 5
 	maxGlobal    = 20
+	maxGlobalKey = 8   // attributes of a global index's key on AWS, of which there are two here
 	maxProjected = 100 // attributes of INCLUDE, of all indexes together
 	maxUnits     = 1_000_000_000_000
 	maxTables    = 2500
@@ -65,10 +66,10 @@ func checkDefinitions(c *wire.Check, list []attributeDefinition) {
 	}
 }
 
-func checkKeySchema(c *wire.Check, name string, keys []keyElement) {
+func checkKeySchema(c *wire.Check, name string, keys []keyElement, most int) {
 	c.Required(name, keys != nil)
-	if keys != nil && (len(keys) == 0 || len(keys) > 2) {
-		c.Count(name, shown(len(keys)), len(keys), 1, 2)
+	if keys != nil && (len(keys) == 0 || len(keys) > most) {
+		c.Count(name, shown(len(keys)), len(keys), 1, most)
 	}
 	for i, k := range keys {
 		name := fmt.Sprintf("%s.%d.member.", name, i+1)
@@ -77,13 +78,14 @@ func checkKeySchema(c *wire.Check, name string, keys []keyElement) {
 	}
 }
 
-func checkIndex(c *wire.Check, name string, x globalIndexInput) {
+// checkIndex checks an index whose key has at most so many attributes.
+func checkIndex(c *wire.Check, name string, x globalIndexInput, most int) {
 	c.Required(name+"indexName", x.IndexName != "")
 	if x.IndexName != "" {
 		c.Pattern(name+"indexName", x.IndexName, namePattern, patternShown)
 		c.Length(name+"indexName", x.IndexName, 3, 255)
 	}
-	checkKeySchema(c, name+"keySchema", x.KeySchema)
+	checkKeySchema(c, name+"keySchema", x.KeySchema, most)
 	c.Required(name+"projection", x.Projection != nil)
 	if p := x.Projection; p != nil {
 		if p.ProjectionType != "" {
@@ -103,17 +105,17 @@ func (in *createTableInput) check() error {
 	}
 	c.Required("attributeDefinitions", in.AttributeDefinitions != nil)
 	checkDefinitions(&c, in.AttributeDefinitions)
-	checkKeySchema(&c, "keySchema", in.KeySchema)
+	checkKeySchema(&c, "keySchema", in.KeySchema, 2)
 	if in.BillingMode != "" {
 		c.Enum("billingMode", in.BillingMode, "PROVISIONED", "PAY_PER_REQUEST")
 	}
 	checkUnits(&c, "provisionedThroughput", in.ProvisionedThroughput)
 	for i, x := range in.LocalSecondaryIndexes {
 		checkIndex(&c, fmt.Sprintf("localSecondaryIndexes.%d.member.", i+1),
-			globalIndexInput{IndexName: x.IndexName, KeySchema: x.KeySchema, Projection: x.Projection})
+			globalIndexInput{IndexName: x.IndexName, KeySchema: x.KeySchema, Projection: x.Projection}, 2)
 	}
 	for i, x := range in.GlobalSecondaryIndexes {
-		checkIndex(&c, fmt.Sprintf("globalSecondaryIndexes.%d.member.", i+1), x)
+		checkIndex(&c, fmt.Sprintf("globalSecondaryIndexes.%d.member.", i+1), x, maxGlobalKey)
 	}
 	checkStream(&c, in.StreamSpecification)
 	checkSSE(&c, in.SSESpecification)
@@ -156,6 +158,8 @@ func (in *createTableInput) unsupported() error {
 		return notHere("GlobalTableSourceArn")
 	case in.GlobalTableSettingsReplicationMode != "":
 		return notHere("GlobalTableSettingsReplicationMode")
+	case in.VectorIndexes != nil:
+		return notHere("VectorIndexes")
 	}
 	for _, x := range in.GlobalSecondaryIndexes {
 		if x.OnDemandThroughput != nil {
@@ -409,6 +413,9 @@ func (in *createTableInput) defineGlobal(d *definition) error {
 // define makes the definition of a global index of a table.
 func (x globalIndexInput) define(d *definition) (indexDefinition, error) {
 	def := indexDefinition{Name: x.IndexName, Keys: x.KeySchema, Projection: *x.Projection, Global: true}
+	if len(x.KeySchema) > 2 || len(x.KeySchema) == 2 && x.KeySchema[0].KeyType == "HASH" && x.KeySchema[1].KeyType == "HASH" {
+		return def, notHere("A KeySchema with several HASH or RANGE attributes")
+	}
 	if err := keySchemaError(x.KeySchema, d.Attributes); err != nil {
 		return def, err
 	}

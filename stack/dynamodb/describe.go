@@ -43,9 +43,8 @@ func (t *table) describe(now time.Time) *tableDescription {
 			d.LocalSecondaryIndexes = append(d.LocalSecondaryIndexes, i)
 			continue
 		}
-		p := x.throughputState.describe(now)
-		i.IndexStatus, i.ProvisionedThroughput, i.WarmThroughput = "ACTIVE", &p, warm(x.Warm, t.OnDemand, x.Read, x.Write)
-		d.GlobalSecondaryIndexes = append(d.GlobalSecondaryIndexes, i)
+		d.GlobalSecondaryIndexes = append(d.GlobalSecondaryIndexes, globalIndexDescription{indexDescription: i, IndexStatus: "ACTIVE",
+			ProvisionedThroughput: x.throughputState.describe(now), WarmThroughput: warm(x.Warm, t.OnDemand, x.Read, x.Write)})
 	}
 	return d
 }

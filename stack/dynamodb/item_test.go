@@ -115,7 +115,11 @@ func TestReturnValues(t *testing.T) {
 		`{"Attributes":{"id":{"S":"new"},"n":{"N":"1"}}}`)
 	w.answers(t, "DeleteItem", `{"TableName":"things","Key":{"id":{"S":"new"}},"ReturnValues":"ALL_OLD"}`, `{"Attributes":{"id":{"S":"new"},"n":{"N":"1"}}}`)
 	w.answers(t, "DeleteItem", `{"TableName":"things","Key":{"id":{"S":"new"}},"ReturnValues":"ALL_OLD"}`, `{}`)
-	// An update of nothing makes an item of its key.
+	// An update that only removes makes no item, but one of nothing makes one of its key.
+	for _, update := range []string{`"UpdateExpression":"REMOVE x DELETE y :s","ExpressionAttributeValues":{":s":{"SS":["a"]}}`, `"AttributeUpdates":{"x":{"Action":"DELETE"}}`} {
+		w.answers(t, "UpdateItem", `{"TableName":"things","Key":{"id":{"S":"bare"}},`+update+`,"ReturnValues":"ALL_NEW"}`, `{}`)
+		w.answers(t, "GetItem", `{"TableName":"things","Key":{"id":{"S":"bare"}}}`, `{}`)
+	}
 	w.answers(t, "UpdateItem", `{"TableName":"things","Key":{"id":{"S":"bare"}},"ReturnValues":"ALL_NEW"}`, `{"Attributes":{"id":{"S":"bare"}}}`)
 	w.answers(t, "GetItem", `{"TableName":"things","Key":{"id":{"S":"bare"}},"ProjectionExpression":"x"}`, `{"Item":{}}`)
 	w.answers(t, "GetItem", `{"TableName":"things","Key":{"id":{"S":"1"}},"AttributesToGet":["a","zz"]}`, `{"Item":{"a":{"N":"5"}}}`)

@@ -87,6 +87,7 @@ type createTableInput struct {
 	ResourcePolicy                     string
 	GlobalTableSourceArn               string
 	GlobalTableSettingsReplicationMode string
+	VectorIndexes                      []any
 }
 
 type indexUpdate struct {
@@ -112,6 +113,8 @@ type updateTableInput struct {
 	GlobalTableWitnessUpdates          []any
 	MultiRegionConsistency             string
 	GlobalTableSettingsReplicationMode string
+	VectorIndexUpdates                 []any
+	DisassociationProtectionEnabled    *bool
 }
 
 type throughputDescription struct {
@@ -134,16 +137,20 @@ type warmDescription struct {
 }
 
 type indexDescription struct {
-	IndexName             string
-	KeySchema             []keyElement
-	Projection            projection
-	IndexStatus           string                 `json:",omitzero"`
-	Backfilling           bool                   `json:",omitzero"`
-	ProvisionedThroughput *throughputDescription `json:",omitzero"`
-	WarmThroughput        *warmDescription       `json:",omitzero"`
-	IndexSizeBytes        int64
-	ItemCount             int64
-	IndexArn              string
+	IndexName      string
+	KeySchema      []keyElement
+	Projection     projection
+	IndexSizeBytes int64
+	ItemCount      int64
+	IndexArn       string
+}
+
+type globalIndexDescription struct {
+	indexDescription
+	IndexStatus           string
+	Backfilling           bool `json:",omitzero"`
+	ProvisionedThroughput throughputDescription
+	WarmThroughput        *warmDescription `json:",omitzero"`
 }
 
 type sseDescription struct {
@@ -167,15 +174,15 @@ type tableDescription struct {
 	TableSizeBytes            int64
 	ItemCount                 int64
 	TableArn                  string
-	TableID                   string               `json:"TableId"`
-	BillingModeSummary        *billingModeSummary  `json:",omitzero"`
-	LocalSecondaryIndexes     []indexDescription   `json:",omitzero"`
-	GlobalSecondaryIndexes    []indexDescription   `json:",omitzero"`
-	StreamSpecification       *streamSpecification `json:",omitzero"`
-	LatestStreamLabel         string               `json:",omitzero"`
-	LatestStreamArn           string               `json:",omitzero"`
-	SSEDescription            *sseDescription      `json:",omitzero"`
-	TableClassSummary         *tableClassSummary   `json:",omitzero"`
+	TableID                   string                   `json:"TableId"`
+	BillingModeSummary        *billingModeSummary      `json:",omitzero"`
+	LocalSecondaryIndexes     []indexDescription       `json:",omitzero"`
+	GlobalSecondaryIndexes    []globalIndexDescription `json:",omitzero"`
+	StreamSpecification       *streamSpecification     `json:",omitzero"`
+	LatestStreamLabel         string                   `json:",omitzero"`
+	LatestStreamArn           string                   `json:",omitzero"`
+	SSEDescription            *sseDescription          `json:",omitzero"`
+	TableClassSummary         *tableClassSummary       `json:",omitzero"`
 	DeletionProtectionEnabled bool
 	WarmThroughput            *warmDescription `json:",omitzero"`
 }

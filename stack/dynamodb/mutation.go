@@ -83,6 +83,7 @@ func (m *mutation) after(before attr.Item) (attr.Item, error) {
 		return before, nil
 	case update:
 	}
+	was := before
 	if before == nil {
 		before = m.keyItem
 	}
@@ -92,6 +93,9 @@ func (m *mutation) after(before attr.Item) (attr.Item, error) {
 	after, err := m.update.Apply(before)
 	if err != nil {
 		return nil, refused(err)
+	}
+	if was == nil && m.update.OnlyRemoves() {
+		return nil, nil
 	}
 	if err := m.table.indexKeysError(after, emptyUpdatedKey); err != nil {
 		return nil, err

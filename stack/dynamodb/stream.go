@@ -312,3 +312,8 @@ func (s *stream) shard(id string) *shard {
 func (h *shard) after(sequence uint64) []*record {
 	return h.records[sort.Search(len(h.records), func(i int) bool { return h.records[i].Sequence > sequence }):]
 }
+
+// before is how many records are older than a time.
+func (h *shard) before(t time.Time) int {
+	return sort.Search(len(h.records), func(i int) bool { return !time.Unix(h.records[i].Time, 0).Before(t) })
+}

@@ -254,12 +254,37 @@ func TestIterators(t *testing.T) {
 	w.refuses(t, "GetShardIterator", of+`"LATEST","SequenceNumber":"`+third+`"}`, validation, wrongParam+"SequenceNumber must not be specified when ShardIteratorType is LATEST")
 	w.refuses(t, "GetShardIterator", of+`"AT_SEQUENCE_NUMBER","SequenceNumber":"900000000000000000000"}`, validation,
 		"Invalid SequenceNumber: 900000000000000000000 is not a sequence number of shard "+shard)
-	w.refuses(t, "GetShardIterator", of+`"AT_TIMESTAMP"}`, validation, "1 validation error detected: Value 'AT_TIMESTAMP' at 'shardIteratorType' failed to satisfy constraint: "+
-		"Member must satisfy enum value set: [AFTER_SEQUENCE_NUMBER, LATEST, AT_SEQUENCE_NUMBER, TRIM_HORIZON]")
+	w.refuses(t, "GetShardIterator", of+`"AT_TIMESTAMP"}`, validation, wrongParam+"Timestamp must be specified when ShardIteratorType is AT_TIMESTAMP")
+	w.refuses(t, "GetShardIterator", of+`"AT_TIMESTAMP","Timestamp":1800000000}`, validation, wrongParam+"Timestamp must not be in the future")
+	w.refuses(t, "GetShardIterator", of+`"X"}`, validation, "1 validation error detected: Value 'X' at 'shardIteratorType' failed to satisfy constraint: "+
+		"Member must satisfy enum value set: [AFTER_SEQUENCE_NUMBER, LATEST, AT_SEQUENCE_NUMBER, TRIM_HORIZON, AT_TIMESTAMP]")
 	w.refuses(t, "GetShardIterator", strings.Replace(of, "shardId-0", "shardId-9", 1)+`"LATEST"}`, "ResourceNotFoundException",
 		"Requested resource not found: Shard: "+strings.Replace(shard, "shardId-0", "shardId-9", 1)+" in Stream: "+arn+" not found")
 	w.refuses(t, "GetShardIterator", `{"StreamArn":"sdfadfsddafgdafsgjnadflkgnalngalsdfnlkasnlkasdfasdfasf","ShardId":"`+shard+`","ShardIteratorType":"LATEST"}`, validation,
 		"Invalid StreamArn: sdfadfsddafgdafsgjnadflkgnalngalsdfnlkasnlkasdfasdfasf")
+}
+
+func TestIteratorsByTime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	arn := w.streamTable(t, "things", "KEYS_ONLY")
+	shard := *w.shards(t, arn)[0].ShardId
+	start := w.Clock.Now()
+	for i := range 5 {
+		w.put(t, "things", item{"id": str(strconv.Itoa(i))})
+		w.Clock.Advance(10 * time.Second)
+	}
+	for after, want := range map[time.Duration]int{-time.Hour: 5, 0: 5, time.Millisecond: 4, 10 * time.Second: 4, 39 * time.Second: 1, 41 * time.Second: 0, 50 * time.Second: 0} {
+		out, err := w.streams.GetShardIterator(t.Context(), &dynamodbstreams.GetShardIteratorInput{StreamArn: &arn, ShardId: &shard,
+			ShardIteratorType: types.ShardIteratorTypeAtTimestamp, Timestamp: aws.Time(start.Add(after))})
+		if err != nil {
+			t.Errorf("%s: %v", after, err)
+			continue
+		}
+		if got, _ := w.records(t, *out.ShardIterator); len(got) != want {
+			t.Errorf("from %s on there are %d records, want %d", after, len(got), want)
+		}
+	}
 }
 
 // lineage shows the shards by their places in the list: "0 1<0 2<0".

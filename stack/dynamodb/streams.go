@@ -84,6 +84,7 @@ type getShardIteratorInput struct {
 	ShardID           string `json:"ShardId"`
 	ShardIteratorType string
 	SequenceNumber    *string
+	Timestamp         *wire.Time
 }
 
 type getShardIteratorOutput struct{ ShardIterator string }
@@ -331,6 +332,8 @@ func parseIterator(s string) (i iterator, ok bool) {
 	}, true
 }
 
+var iteratorTypes = []string{"AFTER_SEQUENCE_NUMBER", "LATEST", "AT_SEQUENCE_NUMBER", "TRIM_HORIZON", "AT_TIMESTAMP"}
+
 func (s *Service) getShardIterator(_ context.Context, _ *wire.Request, in *getShardIteratorInput) (*getShardIteratorOutput, error) {
 	var c wire.Check
 	checkStreamARN(&c, "streamArn", in.StreamArn)
@@ -339,19 +342,26 @@ func (s *Service) getShardIterator(_ context.Context, _ *wire.Request, in *getSh
 		c.Length("shardId", in.ShardID, 28, 65)
 	}
 	c.Required("shardIteratorType", in.ShardIteratorType != "")
-	checkEnum(&c, "shardIteratorType", in.ShardIteratorType, []string{"AFTER_SEQUENCE_NUMBER", "LATEST", "AT_SEQUENCE_NUMBER", "TRIM_HORIZON"})
+	checkEnum(&c, "shardIteratorType", in.ShardIteratorType, iteratorTypes)
 	if in.SequenceNumber != nil {
 		c.Length("sequenceNumber", *in.SequenceNumber, 21, 40)
 	}
 	if err := c.Err(); err != nil {
 		return nil, err
 	}
-	numbered := strings.HasSuffix(in.ShardIteratorType, "_SEQUENCE_NUMBER")
-	switch {
-	case numbered && in.SequenceNumber == nil:
-		return nil, invalid(parametersInvalid + "SequenceNumber must be specified when ShardIteratorType is " + in.ShardIteratorType)
-	case !numbered && in.SequenceNumber != nil:
-		return nil, invalid(parametersInvalid + "SequenceNumber must not be specified when ShardIteratorType is " + in.ShardIteratorType)
+	for _, p := range []struct {
+		name         string
+		there, wants bool
+	}{
+		{"SequenceNumber", in.SequenceNumber != nil, strings.HasSuffix(in.ShardIteratorType, "_SEQUENCE_NUMBER")},
+		{"Timestamp", in.Timestamp != nil, in.ShardIteratorType == "AT_TIMESTAMP"},
+	} {
+		switch {
+		case p.wants && !p.there:
+			return nil, invalid(parametersInvalid + p.name + " must be specified when ShardIteratorType is " + in.ShardIteratorType)
+		case !p.wants && p.there:
+			return nil, invalid(parametersInvalid + p.name + " must not be specified when ShardIteratorType is " + in.ShardIteratorType)
+		}
 	}
 	st, err := s.stream(in.StreamArn)
 	if err != nil {
@@ -370,6 +380,17 @@ func (s *Service) getShardIterator(_ context.Context, _ *wire.Request, in *getSh
 			return nil
 		case "LATEST":
 			i.after = st.sequence
+			return nil
+		case "AT_TIMESTAMP":
+			if in.Timestamp.After(now) {
+				return invalid(parametersInvalid + "Timestamp must not be in the future")
+			}
+			i.after = st.sequence
+			if older := h.before(in.Timestamp.Time); older == 0 {
+				i.horizon = true
+			} else if older < len(h.records) {
+				i.after = h.records[older-1].Sequence
+			}
 			return nil
 		}
 		n, ok := parseSequence(*in.SequenceNumber)

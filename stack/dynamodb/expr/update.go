@@ -93,6 +93,11 @@ func (u *Update) Paths() []Path {
 	return paths
 }
 
+// OnlyRemoves reports whether the update does nothing but remove: such a one makes no item that is not there.
+func (u *Update) OnlyRemoves() bool {
+	return !slices.ContainsFunc(u.actions, func(a action) bool { return a.section == tokenSet || a.section == tokenAdd })
+}
+
 // Attributes calls f for each path that the update reads or changes.
 func (u *Update) Attributes(f func(Path)) {
 	for _, a := range u.actions {
