@@ -8,6 +8,7 @@ import (
 	"github.com/millrace/millrace/stack/env"
 	"github.com/millrace/millrace/stack/events"
 	"github.com/millrace/millrace/stack/kinesis"
+	"github.com/millrace/millrace/stack/logs"
 	"github.com/millrace/millrace/stack/s3"
 	"github.com/millrace/millrace/stack/scheduler"
 	"github.com/millrace/millrace/stack/sns"
@@ -49,12 +50,17 @@ func (s *Stack) assemble(e env.Env) error {
 	if err != nil {
 		return err
 	}
-	s.parts = []service{queues, topics, streams, tables, buckets, buses, schedules}
+	groups, err := logs.New(e)
+	if err != nil {
+		return err
+	}
+	s.parts = []service{queues, topics, streams, tables, buckets, buses, schedules, groups}
 	s.targets = targets{
 		"sqs":     {send: queues.Send, action: "sqs:SendMessage", policy: queues.Policy},
 		"sns":     {send: topics.Publish, action: "sns:Publish", policy: topics.Policy},
 		"kinesis": {send: streams.Put},
 		"events":  {send: buses.Deliver},
+		"logs":    {send: groups.Deliver},
 		"lambda":  {send: s.invoke},
 	}
 	s.certificate = topics

@@ -93,8 +93,8 @@ func New(e env.Env) (*Service, error) {
 }
 
 // API describes the service's operations.
-func (s *Service) API() wire.Service {
-	return wire.Service{
+func (s *Service) API() []wire.Service {
+	return []wire.Service{{
 		Name: "logs", Target: "Logs_20140328", JSONVersion: "1.1",
 		Throttled: wire.Error{Code: "ThrottlingException", Message: "Rate exceeded"},
 		Operations: []wire.Operation{
@@ -113,7 +113,7 @@ func (s *Service) API() wire.Service {
 			wire.Op("GetLogEvents", s.getLogEvents),
 			wire.Op("FilterLogEvents", s.filterLogEvents),
 		},
-	}
+	}}
 }
 
 // Reset forgets everything.

@@ -342,10 +342,14 @@ func parseEventToken(token string) (direction string, e logged, err error) {
 	if direction != "f" && direction != "b" || len(digits) != 56 {
 		return "", e, page.ErrToken
 	}
-	if e.At, err = strconv.ParseInt(digits[:20], 10, 64); err != nil {
+	if strings.Trim(digits, "0123456789") != "" {
 		return "", e, page.ErrToken
 	}
-	if e.Number, err = strconv.ParseInt(digits[20:], 10, 64); err != nil || e.Number < 0 {
+	e.At, err = strconv.ParseInt(digits[:20], 10, 64)
+	if err == nil {
+		e.Number, err = strconv.ParseInt(digits[20:], 10, 64)
+	}
+	if err != nil {
 		return "", e, page.ErrToken
 	}
 	e.Number--
