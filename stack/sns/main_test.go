@@ -132,6 +132,11 @@ func (w *world) subscribe(topic, protocol, endpoint string, attributes ...string
 
 func queue(name string) string { return "arn:aws:sqs:us-east-1:000000000000:" + name }
 
+// discard makes queues take messages and keep none.
+func (w *world) discard() {
+	w.service.env.Deliver = func(context.Context, string, env.Message) error { return nil }
+}
+
 func (w *world) publish(topic, text string, change ...func(*awssns.PublishInput)) *awssns.PublishOutput {
 	w.Helper()
 	in := &awssns.PublishInput{TopicArn: &topic, Message: &text}
