@@ -195,7 +195,7 @@ func (b *bodies) keep(batch *store.Batch, pieces []piece) []piece {
 	}
 	kept := slices.Clone(pieces)
 	for i := range kept {
-		if p := &kept[i]; p.Size <= inline {
+		if p := &kept[i]; p.Size <= inline && len(p.data) > 0 { // a part that becomes of an object is there already
 			batch.Set(dataKey(p.ID), p.data)
 		}
 		kept[i].data = nil
