@@ -50,6 +50,19 @@ func hasDot(w uint64) bool {
 
 // plain returns the position of the first byte from i on that is special.
 func plain(b []byte, i int) int {
+	for i+16 <= len(b) {
+		w := b[i : i+16]
+		first := specials(binary.LittleEndian.Uint64(w))
+		second := specials(binary.LittleEndian.Uint64(w[8:]))
+		if first|second == 0 {
+			i += 16
+			continue
+		}
+		if first != 0 {
+			return i + bits.TrailingZeros64(first)>>3
+		}
+		return i + 8 + bits.TrailingZeros64(second)>>3
+	}
 	for ; i+8 <= len(b); i += 8 {
 		if special := specials(binary.LittleEndian.Uint64(b[i:])); special != 0 {
 			return i + bits.TrailingZeros64(special)>>3
