@@ -300,3 +300,18 @@ func TestFIFOPurgeForgetsIDs(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestFIFOBacklogOfOneGroupHoldsUpTheOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	q := w.create("q.fifo")
+	w.service.byName(w.arn(q)).scan = 3
+	w.send(q, "a:1", "a:2", "a:3", "b:1", "c:1")
+	got := w.want(q, 1, "a:1")
+	w.want(q, 10, "")
+	w.delete(q, got...)
+	got = w.want(q, 10, "a:2 a:3 b:1")
+	w.want(q, 10, "")
+	w.delete(q, got[2])
+	w.want(q, 10, "c:1")
+}

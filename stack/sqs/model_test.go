@@ -18,6 +18,7 @@ type model struct {
 	visibility time.Duration
 	retention  time.Duration
 	most       int // receives before a message is a dead letter, 0 for any number
+	scan       int // of a FIFO queue: how many messages are looked at for groups
 	list       []*modelMessage
 	dedup      map[string]time.Time
 }
@@ -44,8 +45,12 @@ func (m *model) pass(now time.Time) {
 // available are the messages that a receive may hand out: of a FIFO queue those with none before them in their group
 // that is not.
 func (m *model) available() (list []*modelMessage) {
-	blocked := map[string]bool{}
-	for _, x := range m.list {
+	blocked, begun := map[string]bool{}, map[string]bool{}
+	for i, x := range m.list {
+		if m.fifo && !begun[x.group] && i >= m.scan {
+			blocked[x.group] = true
+		}
+		begun[x.group] = true
 		hidden := x.delayed || x.inFlight
 		if !hidden && !(m.fifo && blocked[x.group]) {
 			list = append(list, x)
@@ -122,6 +127,10 @@ func (m *model) receive(got []receivedMessage, n int, now time.Time, timeout tim
 				}
 				want = append(want, x.body)
 			}
+			first := slices.IndexFunc(m.list, func(x *modelMessage) bool { return x.group == group })
+			if first >= m.scan && m.most == 0 {
+				return fmt.Errorf("the group %s begins at %d, too far behind", group, first)
+			}
 			var have []string
 			for _, g := range got {
 				if m.find(g.Body).group == group {
@@ -180,7 +189,11 @@ func runModel(t *testing.T, random *rand.Rand, fifo bool, most int) {
 	if _, err := s.createQueue(ctx, r, &createQueueInput{QueueName: name, Attributes: attributes}); err != nil {
 		t.Fatal(err)
 	}
-	m := &model{fifo: fifo, visibility: 10 * time.Second, retention: 2 * time.Minute, most: most, dedup: map[string]time.Time{}}
+	m := &model{fifo: fifo, visibility: 10 * time.Second, retention: 2 * time.Minute, most: most, scan: 1000, dedup: map[string]time.Time{}}
+	if random.IntN(2) == 0 {
+		m.scan = 5
+	}
+	s.byName(r.ARN("sqs", name)).scan = m.scan
 	var handles []string // all that were ever given
 	owner := map[string]string{}
 	sent := 0
@@ -342,8 +355,17 @@ func (m *model) sound(t *testing.T, s *Service, name string, r *wire.Request) {
 		}
 	}
 	for group, l := range q.lanes {
-		if l.front == nil || l.group != group || l.queued != (l.front.state == ready) {
+		if l.front == nil || l.group != group || l.queued != (l.front.state == ready && q.scans(l.front)) {
 			t.Errorf("the group %q: %+v", group, l)
+		}
+	}
+	if q.fifo {
+		n := 0
+		for x := q.ages.oldest; x != nil && q.scans(x); x = x.newer {
+			n++
+		}
+		if n != q.scanned || n != min(len(m.list)-len(q.old), m.scan) {
+			t.Errorf("%d messages are scanned of %d, and %d were counted", n, len(m.list), q.scanned)
 		}
 	}
 	for order, x := range q.received {

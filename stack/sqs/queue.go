@@ -17,6 +17,11 @@ import (
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html.
 const maxInFlight = 120_000
 
+// maxScan is how many messages of a FIFO queue, from the oldest on, AWS looks through for groups that are available:
+// a backlog of one group holds up groups that come behind it. See
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/avoid-backlog-with-the-same-message-group-id.html.
+const maxScan = 120_000
+
 // dedupWindow is for how long a deduplication id, and the id of a receive attempt, is remembered.
 const dedupWindow = 5 * time.Minute
 
@@ -42,8 +47,8 @@ type queue struct {
 	store    *store.Store
 	// find returns the queue that an ARN names, nil if there is none. It may be called with the lock held.
 	find func(arn string) *queue
-	// limit is maxInFlight, unless a test lowers it.
-	limit int
+	// limit is maxInFlight and scan maxScan, unless a test lowers them.
+	limit, scan int
 
 	mu       sync.Mutex
 	dead     bool // the queue has been deleted
@@ -59,6 +64,8 @@ type queue struct {
 	plain    lane             // of messages without a group
 	ages     ages
 	old      veterans
+	edge     *message // of a FIFO queue: the newest that is scanned
+	scanned  int      // how many of ages are, up to edge
 	timed    timed
 	received map[uint64]*message // by order: all that have been received, or that were loaded
 	count    [inFlight + 1]int   // of messages by state
@@ -89,7 +96,7 @@ type outgoing struct {
 
 func newQueue(p place, id queueID, now int64) *queue {
 	return &queue{
-		place: p, id: id, created: now, modified: now, limit: maxInFlight,
+		place: p, id: id, created: now, modified: now, limit: maxInFlight, scan: maxScan,
 		tags: map[string]string{}, lanes: map[string]*lane{}, received: map[uint64]*message{},
 	}
 }
@@ -174,6 +181,10 @@ func (q *queue) put(m *message, now, visible int64) {
 func (q *queue) insert(m *message, now, visible int64) {
 	if q.ages.newest == nil || q.ages.newest.sent <= m.sent {
 		q.ages.push(m)
+		if q.fifo && q.scanned < q.scan {
+			q.edge = m
+			q.scanned++
+		}
 	} else {
 		heap.Push(&q.old, m)
 	}
@@ -215,7 +226,7 @@ func (q *queue) offer(m *message) {
 	if !q.fifo {
 		l = q.lane(m)
 		l.pushBack(m)
-	} else if l.front != m {
+	} else if l.front != m || !q.scans(m) {
 		return
 	}
 	if !l.queued {
@@ -249,7 +260,7 @@ func (q *queue) leaveLane(m *message) {
 }
 
 func (q *queue) settle(l *lane) {
-	switch available := l.front != nil && l.front.state == ready; {
+	switch available := l.front != nil && l.front.state == ready && q.scans(l.front); {
 	case available && !l.queued:
 		q.ready.pushBack(l)
 	case !available && l.queued:
@@ -269,11 +280,35 @@ func (q *queue) remove(m *message) {
 	m.state = gone
 	q.leaveLane(m)
 	if m.aged {
+		q.leaveScan(m)
 		q.ages.remove(m)
 	} else {
 		heap.Remove(&q.old, m.oldIndex)
 	}
 	delete(q.received, m.order)
+}
+
+// scans reports whether a message is among the oldest, whose groups can be available. One that is not aged is, as it
+// has come back.
+func (q *queue) scans(m *message) bool {
+	return !q.fifo || !m.aged || q.edge != nil && m.order <= q.edge.order
+}
+
+// leaveScan lets the next message be scanned in the place of one that leaves.
+func (q *queue) leaveScan(m *message) {
+	if !q.fifo || q.edge == nil || m.order > q.edge.order {
+		return
+	}
+	next := q.edge.newer
+	if next == nil {
+		q.scanned--
+		if m == q.edge {
+			q.edge = m.older
+		}
+		return
+	}
+	q.edge = next
+	q.settle(next.lane)
 }
 
 // drop deletes a message.

@@ -93,7 +93,6 @@ type messageAttribute struct {
 	DataType         string   `json:"DataType"`
 }
 
-// outgoingMessage is the part of a send that is the same for one and for each of a batch.
 type sendMessageInput struct {
 	QueueURL         string                      `json:"QueueUrl"`
 	Body             string                      `json:"MessageBody"`
