@@ -66,7 +66,7 @@ func (s *Service) disableStream(t *table, now time.Time, b *store.Batch) {
 	st.disable(now)
 	st.batch = nil
 	st.mu.Unlock()
-	t.stream, t.Stream = nil, ""
+	t.stream, t.StreamID = nil, ""
 	s.ends.Set(st, now.Add(retention))
 }
 

@@ -587,7 +587,7 @@ func (s *Service) enableStream(t *table, view viewType, now time.Time, b *store.
 	st.openShards(t.partitions(), now)
 	st.batch = nil
 	s.streams[st.arn] = st
-	t.stream, t.Stream, t.StreamLabel = st, st.ID, st.Label
+	t.stream, t.StreamID, t.StreamLabel = st, st.ID, st.Label
 }
 
 // partitions is how many partitions AWS gives a table, of which each has a shard in its stream: one for 1,000 writes

@@ -101,6 +101,9 @@ func (s *Service) describeTable(_ context.Context, r *wire.Request, in *tableInp
 	}
 	t.mu.RLock()
 	defer t.mu.RUnlock()
+	if t.gone {
+		return nil, notFound(t.Name)
+	}
 	return &describeTableOutput{t.describe(s.now())}, nil
 }
 

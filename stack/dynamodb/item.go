@@ -60,14 +60,8 @@ func (p *writeParameters) check(c *wire.Check) {
 }
 
 // old are the parameters from before expressions that the request has.
-func (p *writeParameters) old(others ...string) []string {
-	if p.expected != nil {
-		others = append(others, "Expected")
-	}
-	if p.conditionalOperator != "" {
-		others = append(others, "ConditionalOperator")
-	}
-	return others
+func (p *writeParameters) old(others ...parameter) []string {
+	return given(append(others, parameter{"Expected", p.expected != nil}, parameter{"ConditionalOperator", p.conditionalOperator != ""})...)
 }
 
 // mutate checks conditions and makes a mutation.
@@ -116,22 +110,21 @@ func (p placeholders) scope(expressions []string, withValues ...string) (*expr.S
 	return s, refused(err)
 }
 
+// parameter is a parameter of a request, which may be there.
+type parameter struct {
+	name  string
+	there bool
+}
+
 // given lists which of the parameters are there.
-func given(parameters map[string]*string, order ...string) []string {
+func given(parameters ...parameter) []string {
 	var list []string
-	for _, name := range order {
-		if parameters[name] != nil {
-			list = append(list, name)
+	for _, p := range parameters {
+		if p.there {
+			list = append(list, p.name)
 		}
 	}
 	return list
-}
-
-func conditionGiven(condition *string) []string {
-	if condition == nil {
-		return nil
-	}
-	return []string{"ConditionExpression"}
 }
 
 func problem(text string) error {
@@ -150,7 +143,7 @@ func (s *Service) putItem(_ context.Context, r *wire.Request, in *putItemInput) 
 	if err := c.Err(); err != nil {
 		return nil, err
 	}
-	expressions := conditionGiven(in.ConditionExpression)
+	expressions := given(parameter{"ConditionExpression", in.ConditionExpression != nil})
 	if err := mixedError(p.old(), expressions); err != nil {
 		return nil, err
 	}
@@ -187,7 +180,7 @@ func (s *Service) deleteItem(_ context.Context, r *wire.Request, in *deleteItemI
 	if err := c.Err(); err != nil {
 		return nil, err
 	}
-	expressions := conditionGiven(in.ConditionExpression)
+	expressions := given(parameter{"ConditionExpression", in.ConditionExpression != nil})
 	if err := mixedError(p.old(), expressions); err != nil {
 		return nil, err
 	}
@@ -224,13 +217,8 @@ func (s *Service) updateItem(_ context.Context, r *wire.Request, in *updateItemI
 	if err := c.Err(); err != nil {
 		return nil, err
 	}
-	expressions := given(map[string]*string{"UpdateExpression": in.UpdateExpression, "ConditionExpression": in.ConditionExpression},
-		"UpdateExpression", "ConditionExpression")
-	var old []string
-	if in.AttributeUpdates != nil {
-		old = append(old, "AttributeUpdates")
-	}
-	if err := mixedError(p.old(old...), expressions); err != nil {
+	expressions := given(parameter{"UpdateExpression", in.UpdateExpression != nil}, parameter{"ConditionExpression", in.ConditionExpression != nil})
+	if err := mixedError(p.old(parameter{"AttributeUpdates", in.AttributeUpdates != nil}), expressions); err != nil {
 		return nil, err
 	}
 	scope, err := in.scope(expressions, "UpdateExpression", "ConditionExpression")
@@ -371,14 +359,8 @@ func checkAttributesToGet(c *wire.Check, member string, names []string) {
 // choose is the projection that a request asks for, nil if it wants everything. Its problem is another part's, whose turn
 // comes in between.
 func choose(names []string, expression *string, aliases map[string]string, problemOfKey string) (*expr.Projection, error) {
-	var old, expressions []string
-	if names != nil {
-		old = []string{"AttributesToGet"}
-	}
-	if expression != nil {
-		expressions = []string{"ProjectionExpression"}
-	}
-	if err := mixedError(old, expressions); err != nil {
+	expressions := given(parameter{"ProjectionExpression", expression != nil})
+	if err := mixedError(given(parameter{"AttributesToGet", names != nil}), expressions); err != nil {
 		return nil, err
 	}
 	scope, err := placeholders{ExpressionAttributeNames: aliases}.scope(expressions)

@@ -173,7 +173,7 @@ func (s *Service) load() error {
 		}
 	}
 	for _, t := range tables {
-		t.stream = streams[t.Stream]
+		t.stream = streams[t.StreamID]
 		s.watch(t)
 	}
 	for _, st := range streams {

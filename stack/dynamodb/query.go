@@ -48,16 +48,13 @@ func (in *readInput) check(c *wire.Check) {
 	checkAttributesToGet(c, "attributesToGet", in.AttributesToGet)
 }
 
-// read checks what Query and Scan have in common. The parameters named in old are from before expressions, and those in
-// expressions are expressions; key is read before the other expressions are.
-func (in *readInput) read(x *reading, old, expressions, withValues []string, filter map[string]condition, key func(*expr.Scope) error) error {
-	if in.AttributesToGet != nil {
-		old = slices.Insert(old, 0, "AttributesToGet")
-	}
-	if in.ConditionalOperator != "" {
-		old = append(old, "ConditionalOperator")
-	}
-	if err := mixedError(old, expressions); err != nil {
+// read checks what Query and Scan have in common. Of their own parameters, old ones are from before expressions; key
+// reads those that are about keys, after the others.
+func (in *readInput) read(x *reading, old, own []parameter, withValues []string, filter map[string]condition, key func(*expr.Scope) error) error {
+	old = append([]parameter{{"AttributesToGet", in.AttributesToGet != nil}}, old...)
+	old = append(old, parameter{"ConditionalOperator", in.ConditionalOperator != ""})
+	expressions := given(append([]parameter{{"ProjectionExpression", in.ProjectionExpression != nil}, {"FilterExpression", in.FilterExpression != nil}}, own...)...)
+	if err := mixedError(given(old...), expressions); err != nil {
 		return err
 	}
 	scope, err := in.scope(expressions, withValues...)
@@ -120,19 +117,15 @@ func (s *Service) query(_ context.Context, r *wire.Request, in *queryInput) (*re
 		return nil, err
 	}
 	x := &reading{readInput: &in.readInput, filterName: "Filter Expression", backward: in.ScanIndexForward != nil && !*in.ScanIndexForward}
-	var old []string
 	if in.QueryFilter != nil {
-		old = append(old, "QueryFilter")
 		x.filterName = "QueryFilter"
 	}
-	if in.KeyConditions != nil && in.KeyConditionExpression != nil {
-		old = append(old, "KeyConditions")
-	}
-	expressions := given(map[string]*string{"ProjectionExpression": in.ProjectionExpression, "FilterExpression": in.FilterExpression,
-		"KeyConditionExpression": in.KeyConditionExpression}, "ProjectionExpression", "FilterExpression", "KeyConditionExpression")
-	err := in.read(x, old, expressions, []string{"FilterExpression", "KeyConditionExpression"}, in.QueryFilter, func(scope *expr.Scope) (err error) {
+	expressed := in.KeyConditionExpression != nil
+	old := []parameter{{"QueryFilter", in.QueryFilter != nil}, {"KeyConditions", in.KeyConditions != nil && expressed}}
+	own := []parameter{{"KeyConditionExpression", expressed}}
+	err := in.read(x, old, own, []string{"FilterExpression", "KeyConditionExpression"}, in.QueryFilter, func(scope *expr.Scope) (err error) {
 		switch {
-		case in.KeyConditionExpression != nil:
+		case expressed:
 			x.keys, err = expr.ParseKeyCondition(*in.KeyConditionExpression, scope)
 		case in.KeyConditions != nil:
 			x.keys, err = comparisons(in.KeyConditions)
@@ -169,12 +162,6 @@ func (s *Service) scan(_ context.Context, r *wire.Request, in *scanInput) (*read
 		return nil, err
 	}
 	x := &reading{readInput: &in.readInput}
-	var old []string
-	if in.ScanFilter != nil {
-		old = append(old, "ScanFilter")
-	}
-	expressions := given(map[string]*string{"ProjectionExpression": in.ProjectionExpression, "FilterExpression": in.FilterExpression},
-		"ProjectionExpression", "FilterExpression")
 	switch {
 	case in.Segment != nil && in.TotalSegments == nil:
 		return nil, invalid("The TotalSegments parameter is required but was not present in the request when Segment parameter is present")
@@ -186,7 +173,7 @@ func (s *Service) scan(_ context.Context, r *wire.Request, in *scanInput) (*read
 	case in.Segment != nil:
 		x.segment, x.segments = uint64(*in.Segment), uint64(*in.TotalSegments)
 	}
-	err := in.read(x, old, expressions, []string{"FilterExpression"}, in.ScanFilter, func(*expr.Scope) error { return nil })
+	err := in.read(x, []parameter{{"ScanFilter", in.ScanFilter != nil}}, nil, []string{"FilterExpression"}, in.ScanFilter, func(*expr.Scope) error { return nil })
 	if err != nil {
 		return nil, err
 	}

@@ -228,9 +228,14 @@ func (x *writing) end() store.Commit {
 	return c
 }
 
-// lockAll locks tables for writing, in an order that all transactions share.
-func lockAll(tables []*table) (unlock func()) {
+// sortForLocking brings tables into the order in which all transactions lock them.
+func sortForLocking(tables []*table) {
 	slices.SortFunc(tables, func(a, b *table) int { return cmp.Compare(a.ID, b.ID) })
+}
+
+// lockAll locks tables for writing.
+func lockAll(tables []*table) (unlock func()) {
+	sortForLocking(tables)
 	for _, t := range tables {
 		t.mu.Lock()
 	}
@@ -241,23 +246,42 @@ func lockAll(tables []*table) (unlock func()) {
 	}
 }
 
+// readLockAll locks tables for reading.
+func readLockAll(tables []*table) (unlock func()) {
+	sortForLocking(tables)
+	for _, t := range tables {
+		t.mu.RLock()
+	}
+	return func() {
+		for _, t := range tables {
+			t.mu.RUnlock()
+		}
+	}
+}
+
 // endStream removes a stream that was disabled a day ago.
 func (s *Service) endStream(_ context.Context, st *stream, _ time.Time) {
+	commit := s.dropStream(st)
+	if err := commit.Wait(); err != nil {
+		s.env.Log.Error("a stream that has ended could not be removed from the disk", "stream", st.arn, "error", err)
+	}
+}
+
+func (s *Service) dropStream(st *stream) (c store.Commit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	now := s.env.Clock.Now()
-	if !st.ended(now) {
-		s.ends.Set(st, st.Disabled.Add(retention))
-		return
-	}
 	if st.gone {
-		return
+		return c
+	}
+	if !st.ended(s.env.Clock.Now()) {
+		s.ends.Set(st, st.Disabled.Add(retention))
+		return c
 	}
 	st.gone = true
 	delete(s.streams, st.arn)
 	var b store.Batch
 	st.erase(&b)
-	s.env.Store.Commit(&b) // what is not removed now is removed after the next start
+	return s.env.Store.Commit(&b)
 }

@@ -69,7 +69,7 @@ type definition struct {
 	Warm          *warmDescription
 	Local         []indexDefinition
 	Global        []indexDefinition
-	Stream        string // id of the stream that is enabled, empty if none is
+	StreamID      string // of the stream that is enabled, empty if none is
 	StreamLabel   string // of the latest stream
 	TTL           string // the attribute by which items expire, empty if they do not
 	Tags          []tag

@@ -119,8 +119,7 @@ func (s *Service) actions(r *wire.Request, in []transactWriteItem) ([]*mutation,
 func (w *transactWrite) mutation(m *mutation) error {
 	m.name, m.item, m.keyItem = w.TableName, w.Item, w.Key
 	m.tell = w.ReturnValuesOnConditionCheckFailure == "ALL_OLD"
-	expressions := given(map[string]*string{"UpdateExpression": w.UpdateExpression, "ConditionExpression": w.ConditionExpression},
-		"UpdateExpression", "ConditionExpression")
+	expressions := given(parameter{"UpdateExpression", w.UpdateExpression != nil}, parameter{"ConditionExpression", w.ConditionExpression != nil})
 	scope, err := placeholders{w.ExpressionAttributeNames, w.ExpressionAttributeValues}.scope(expressions, "UpdateExpression", "ConditionExpression")
 	if err != nil {
 		return err
@@ -295,7 +294,7 @@ func (s *Service) transactGetItems(_ context.Context, r *wire.Request, in *trans
 			tables = append(tables, of[i])
 		}
 	}
-	unlock := lockAll(tables)
+	unlock := readLockAll(tables)
 	defer unlock()
 	used := &consumption{level: in.ReturnConsumedCapacity, transact: true, read: true}
 	out := &transactGetItemsOutput{Responses: make([]itemResponse, len(in.TransactItems))}
