@@ -366,6 +366,9 @@ func (t *target) item(e *inflight, v *view, now time.Time) *outbox.Item {
 	}
 	retries, age := t.retries()
 	it.MaxRetries, it.Deadline = retries, now.Add(time.Duration(age)*time.Second)
+	if t.RoleArn != nil { // which then acts, so that the policy of a queue or topic is not asked
+		it.Message.Principal = ""
+	}
 	giveUp := func(code, text string) *outbox.Item {
 		it.GivenUp, it.Failure = true, outbox.Failure{Code: code, Message: text, Status: http.StatusBadRequest}
 		return it

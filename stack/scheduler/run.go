@@ -172,7 +172,7 @@ func (x *schedule) items(run, planned time.Time) []*outbox.Item {
 	for _, c := range calls {
 		it := &outbox.Item{
 			Target: x.complete(c), MaxRetries: int(*t.RetryPolicy.MaximumRetryAttempts), Deadline: planned.Add(x.maximumAge()),
-			Message: env.Message{From: x.arn(), Principal: principal, Subject: c.subject, GroupID: c.groupID, DeduplicationID: c.deduplicationID},
+			Message: env.Message{From: x.arn(), Subject: c.subject, GroupID: c.groupID, DeduplicationID: c.deduplicationID},
 			About: map[string]string{aboutSchedule: x.arn(), aboutTime: run.UTC().Format(timeLayout), aboutExecution: execution, aboutInput: c.input,
 				aboutKind: string(c.kind), aboutTarget: *t.Arn},
 		}
@@ -257,5 +257,5 @@ func letter(it *outbox.Item) env.Message {
 	if it.Failure.Exhausted != "" {
 		attributes["EXHAUSTED_RETRY_CONDITION"] = text(it.Failure.Exhausted)
 	}
-	return env.Message{From: it.About[aboutSchedule], Principal: principal, Body: input(it, max(it.Attempts, 1)), Attributes: attributes}
+	return env.Message{From: it.About[aboutSchedule], Body: input(it, max(it.Attempts, 1)), Attributes: attributes}
 }

@@ -1,6 +1,6 @@
 // Package scheduler is EventBridge Scheduler: one-time and recurring schedules, in groups, with their targets
-// (https://docs.aws.amazon.com/scheduler/latest/APIReference/Welcome.html). There are no roles: what a target's role
-// must be allowed on AWS is allowed.
+// (https://docs.aws.amazon.com/scheduler/latest/APIReference/Welcome.html). There are no roles: a schedule acts by its
+// target's role, and what that must be allowed on AWS is allowed. The policies of queues and topics are not asked.
 package scheduler
 
 import (
@@ -23,9 +23,6 @@ import (
 	"github.com/millrace/millrace/stack/store"
 	"github.com/millrace/millrace/stack/wire"
 )
-
-// principal is whom a resource's policy must let in.
-const principal = "scheduler.amazonaws.com"
 
 // defaultGroup is there in every account and region.
 const defaultGroup = "default"

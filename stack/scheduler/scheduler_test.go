@@ -138,7 +138,7 @@ func TestOneTimeSchedule(t *testing.T) {
 	w.Clock.Advance(time.Minute)
 	d := w.Await(1)[0]
 	want := regexp.MustCompile(`^plain ` + regexp.QuoteMeta(arn) + ` 2026-01-02T04:00:00Z [0-9a-f]{16} 1$`)
-	if d.Target != queueARN || !want.MatchString(d.Message.Body) || d.Message.From != arn || d.Message.Principal != "scheduler.amazonaws.com" {
+	if d.Target != queueARN || !want.MatchString(d.Message.Body) || d.Message.From != arn || d.Message.Principal != "" {
 		t.Errorf("delivered %+v", d)
 	}
 	w.gone("once")
