@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -72,7 +71,7 @@ func (f *fifo) sort() {
 
 // sendFifo delivers messages in the order of their groups. A message that repeats another is not delivered: it gets
 // the other's id and number, once that is delivered.
-func (s *Service) sendFifo(ctx context.Context, t *topic, messages []*message, times int) error {
+func (s *Service) sendFifo(ctx context.Context, t *topic, messages []*message, times int) []error {
 	s.mu.RLock()
 	byGroup := t.attribute(attrFifoThroughputScope) == "MessageGroup"
 	s.mu.RUnlock()
@@ -88,7 +87,7 @@ func (s *Service) sendFifo(ctx context.Context, t *topic, messages []*message, t
 	for i, m := range messages {
 		keys[i] = m.deduplication
 		if byGroup {
-			keys[i] += "/" + m.group
+			keys[i] += " " + m.group // neither has a space in it
 		}
 		if a := f.seen[keys[i]]; a != nil {
 			all[i], keys[i] = a, ""
@@ -160,14 +159,13 @@ func (s *Service) sendFifo(ctx context.Context, t *topic, messages []*message, t
 		}
 		close(a.done)
 	}
+	errs := make([]error, len(all))
 	for i, a := range all {
 		<-a.done
-		if a.err != nil {
-			return a.err
-		}
+		errs[i] = a.err
 		messages[i].id, messages[i].sequence = a.MessageID, a.Sequence
 	}
-	return nil
+	return errs
 }
 
 // forget drops what was seen too long ago, and returns its keys. The caller holds f.mu.
@@ -225,16 +223,9 @@ func (f *fifo) next(name string) {
 
 // deliverFifo delivers one message to all subscribers. What one of them does not take now holds up its own group only.
 func (s *Service) deliverFifo(ctx context.Context, t *topic, m *message, times int) error {
-	var parcels []*parcel
-	for _, to := range s.recipients(t).of(nil, m) {
-		p, err := s.newParcel(m, to)
-		if err != nil {
-			return err
-		}
-		p.Lane = strings.Join([]string{to.arn, m.group}, "/")
-		for range times {
-			parcels = append(parcels, p.copy())
-		}
+	list, err := s.parcels(s.recipients(t), m, times)
+	if err != nil {
+		return err
 	}
-	return s.deliver(ctx, parcels)
+	return s.deliver(ctx, list)
 }

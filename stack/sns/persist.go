@@ -70,14 +70,18 @@ func (s *Service) load() error {
 	if err != nil {
 		return err
 	}
+	var orphans store.Batch // of topics that were deleted while a message was published
 	if err := read(subscriptionPrefix, s.loadSubscription); err != nil {
 		return err
 	}
 	err = read(sequencePrefix, func(arn string, value []byte) error {
-		n, err := strconv.ParseUint(string(value), 10, 64)
-		if t := s.topics[arn]; err == nil && t != nil && t.fifo != nil {
-			t.fifo.last, t.fifo.reserved = n, n
+		t := s.topics[arn]
+		if t == nil {
+			orphans.Delete(sequencePrefix + arn)
+			return nil
 		}
+		n, err := strconv.ParseUint(string(value), 10, 64)
+		t.fifo.last, t.fifo.reserved = n, n
 		return err
 	})
 	if err != nil {
@@ -89,12 +93,18 @@ func (s *Service) load() error {
 		if err := json.Unmarshal(value, &rec); err != nil {
 			return err
 		}
-		if t := s.topics[arn]; t != nil && t.fifo != nil {
+		if t := s.topics[arn]; t != nil {
 			t.fifo.remember(key, &accepted{seenRecord: rec, done: closed()})
+		} else {
+			orphans.Delete(seenPrefix + name)
 		}
 		return nil
 	})
 	if err != nil {
+		return err
+	}
+	c := s.env.Store.Commit(&orphans)
+	if err := c.Wait(); err != nil {
 		return err
 	}
 	for _, t := range s.topics {

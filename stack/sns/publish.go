@@ -3,7 +3,6 @@ package sns
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
@@ -239,7 +238,7 @@ func (s *Service) publish(ctx context.Context, r *wire.Request, in *publishInput
 	if err != nil {
 		return nil, err
 	}
-	if err := s.send(ctx, t, []*message{m}, times(r)); err != nil {
+	if err := s.send(ctx, t, []*message{m}, times(r))[0]; err != nil {
 		return nil, err
 	}
 	return &publishOutput{MessageID: m.id, SequenceNumber: m.sequence}, nil
@@ -323,11 +322,14 @@ func (s *Service) publishBatch(ctx context.Context, r *wire.Request, in *publish
 		}
 	}
 	out := new(publishBatchOutput)
-	if err := s.send(ctx, t, messages, times(r)); err != nil {
-		return nil, err
-	}
-	for i, m := range messages {
-		out.Successful = append(out.Successful, batchSuccess{ID: *entries[i].ID, MessageID: m.id, SequenceNumber: m.sequence})
+	for i, err := range s.send(ctx, t, messages, times(r)) {
+		id, m := *entries[i].ID, messages[i]
+		if err != nil {
+			s.env.Log.Error("a message of a batch could not be published", "topic", t.arn, "error", err)
+			out.Failed = append(out.Failed, batchFailure{ID: id, Code: "InternalError", Message: err.Error()})
+			continue
+		}
+		out.Successful = append(out.Successful, batchSuccess{ID: id, MessageID: m.id, SequenceNumber: m.sequence})
 	}
 	return out, nil
 }
@@ -463,26 +465,43 @@ func (f *fan) of(dst []*recipient, m *message) []*recipient {
 }
 
 // send delivers messages to the subscribers of a topic: in order, to those of a FIFO topic. Then the messages have
-// their sequence numbers, or the ids and sequence numbers of those that they repeat.
-func (s *Service) send(ctx context.Context, t *topic, messages []*message, times int) error {
+// their sequence numbers, or the ids and sequence numbers of those that they repeat. It returns an error, or nil, for
+// each message: what failed has perhaps been delivered to some.
+func (s *Service) send(ctx context.Context, t *topic, messages []*message, times int) []error {
 	ctx = context.WithoutCancel(ctx) // what some subscribers have got goes to the others too
 	if t.fifo != nil {
 		return s.sendFifo(ctx, t, messages, times)
 	}
+	errs := make([]error, len(messages))
 	f := s.recipients(t)
 	var parcels []*parcel
-	for _, m := range messages {
-		for _, to := range f.of(nil, m) {
-			p, err := s.newParcel(m, to)
-			if err != nil {
-				return err
-			}
-			for range times {
-				parcels = append(parcels, p.copy())
-			}
+	for i, m := range messages {
+		var list []*parcel
+		if list, errs[i] = s.parcels(f, m, times); errs[i] == nil {
+			parcels = append(parcels, list...)
 		}
 	}
-	return s.deliver(ctx, parcels)
+	if err := s.deliver(ctx, parcels); err != nil {
+		for i := range errs {
+			errs[i] = err
+		}
+	}
+	return errs
+}
+
+// parcels makes what the recipients get of a message.
+func (s *Service) parcels(f *fan, m *message, times int) ([]*parcel, error) {
+	var list []*parcel
+	for _, to := range f.of(nil, m) {
+		p, err := s.newParcel(m, to)
+		if err != nil {
+			return nil, err
+		}
+		for range times {
+			list = append(list, p.copy())
+		}
+	}
+	return list, nil
 }
 
 // parallel bounds how many deliveries of one request wait for the disk at once.
@@ -528,13 +547,12 @@ func (s *Service) newParcel(m *message, to *recipient) (*parcel, error) {
 		Kind: typeNotification, Subscription: to.arn, Topic: to.topicARN, Protocol: to.protocol, Endpoint: to.endpoint, DeadLetter: to.redrive,
 		MessageID: m.id, Trace: m.trace, Raw: to.raw,
 	}
-	if to.protocol == protocolSQS {
-		p.Group = m.group
-		if strings.HasSuffix(to.endpoint, ".fifo") {
-			p.Deduplication = m.deduplication
-		} else if m.sequence != "" {
-			p.Group = "" // the group of a FIFO topic is no matter of a standard queue
-		}
+	if m.sequence != "" {
+		p.Lane = to.arn + "/" + m.group
+	}
+	// A standard queue gets the group of a standard topic, which is for fair queues, but not that of a FIFO topic.
+	if fifoQueue := strings.HasSuffix(to.endpoint, ".fifo"); to.protocol == protocolSQS && fifoQueue == (m.sequence != "") {
+		p.Group, p.Deduplication = m.group, m.deduplication
 	}
 	if to.raw {
 		p.Body = m.of(to.protocol)
@@ -543,7 +561,7 @@ func (s *Service) newParcel(m *message, to *recipient) (*parcel, error) {
 	}
 	n, err := m.notification(s.signer, to)
 	if err != nil {
-		return nil, &wire.Error{Code: "InternalError", Status: http.StatusInternalServerError, Message: fmt.Sprintf("signing: %v", err)}
+		return nil, fmt.Errorf("signing a message: %w", err)
 	}
 	p.Body = string(appendDocument(make([]byte, 0, 1024+len(n.Message)+len(n.Message)/8), n, m.sequence))
 	if to.protocol == protocolLambda {

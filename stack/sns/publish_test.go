@@ -286,6 +286,16 @@ func TestFifoDeduplication(t *testing.T) {
 	}
 }
 
+func TestFifoScopesDoNotMix(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	topic := w.topic("topic.fifo", "FifoThroughputScope", "MessageGroup")
+	w.subscribe(topic, "sqs", queue("q.fifo"))
+	w.publish(topic, "x", grouped("c", "a/b"))
+	w.publish(topic, "x", grouped("b/c", "a"))
+	w.expect(2)
+}
+
 func TestFifoSequenceNumbers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -167,7 +167,7 @@ func (s *Service) Publish(ctx context.Context, topicARN string, m env.Message) e
 	if err != nil {
 		return err
 	}
-	return s.send(ctx, t, []*message{msg}, 1)
+	return s.send(ctx, t, []*message{msg}, 1)[0]
 }
 
 // invalid is SNS's error for a bad parameter.

@@ -36,7 +36,6 @@ type topic struct {
 	delivery      *topicPolicy // nil if there is none
 	subscriptions map[string]*subscription
 	fan           *fan // nil once it is out of date
-	gone          bool
 }
 
 // topicRecord is what the store has of a topic.
@@ -195,7 +194,6 @@ func (s *Service) deleteTopic(_ context.Context, r *wire.Request, in *topicInput
 		return nil, err
 	}
 	delete(s.topics, t.arn)
-	t.gone = true
 	var b store.Batch
 	b.Delete(topicPrefix + t.arn)
 	b.Delete(sequencePrefix + t.arn)
