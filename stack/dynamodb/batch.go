@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/millrace/millrace/stack/dynamodb/attr"
-	"github.com/millrace/millrace/stack/store"
 	"github.com/millrace/millrace/stack/wire"
 )
 
@@ -131,7 +130,7 @@ func (s *Service) batchWriteItem(_ context.Context, r *wire.Request, in *batchWr
 	}
 	out := &batchWriteItemOutput{UnprocessedItems: map[string][]writeRequest{}}
 	used := &consumption{level: in.ReturnConsumedCapacity}
-	commits := make([]store.Commit, len(tables))
+	written := make([]*writing, len(tables))
 	for i, t := range tables {
 		t.mu.Lock()
 		if t.gone {
@@ -155,11 +154,12 @@ func (s *Service) batchWriteItem(_ context.Context, r *wire.Request, in *batchWr
 				out.ItemCollectionMetrics[m.name] = append(out.ItemCollectionMetrics[m.name], c)
 			}
 		}
-		commits[i] = x.end()
+		x.end()
+		written[i] = x
 		t.mu.Unlock()
 	}
-	for i := range commits {
-		if err := commits[i].Wait(); err != nil {
+	for _, x := range written {
+		if err := x.wait(); err != nil {
 			return nil, err
 		}
 	}

@@ -266,7 +266,7 @@ func (s *Service) mutate(r *wire.Request, m *mutation, p *writeParameters) (*wri
 	}
 	x := s.begin(s.env.Clock.Now(), t)
 	x.write(t, m.key, old, after, false)
-	commit := x.end()
+	x.end()
 	used := consumption{level: p.capacity}
 	used.write(t, before, after)
 	out := &writeOutput{ConsumedCapacity: used.one()}
@@ -274,7 +274,7 @@ func (s *Service) mutate(r *wire.Request, m *mutation, p *writeParameters) (*wri
 		out.ItemCollectionMetrics = t.collection(m.keyItem)
 	}
 	t.mu.Unlock()
-	if err := commit.Wait(); err != nil {
+	if err := x.wait(); err != nil {
 		return nil, err
 	}
 	out.Attributes = returned(p.returnValues, m.update, before, after)

@@ -177,6 +177,7 @@ func (s *Service) load() error {
 		s.watch(t)
 	}
 	for _, st := range streams {
+		st.synced(st.sequence)
 		if !st.Disabled.IsZero() {
 			s.ends.Set(st, st.Disabled.Add(retention))
 		}

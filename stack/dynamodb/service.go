@@ -170,12 +170,21 @@ func (s *Service) table(r *wire.Request, name string) *table {
 	return s.tables[locate(r, name)]
 }
 
-// writing is a set of changes of locked tables that become durable together.
+// writing is a set of changes of locked tables that become durable together: begin, write and end while the tables are
+// locked, wait when they are not.
 type writing struct {
-	s      *Service
-	now    time.Time
-	tables []*table
-	batch  store.Batch
+	s       *Service
+	now     time.Time
+	tables  []*table
+	batch   store.Batch
+	commit  store.Commit
+	streams []written // in a durable stack
+}
+
+// written is how far a stream was written.
+type written struct {
+	stream   *stream
+	sequence uint64
 }
 
 // begin begins changes of tables whose mu the caller holds, and locks their streams.
@@ -216,16 +225,29 @@ func (x *writing) write(t *table, key string, old *entry, new attr.Item, expired
 }
 
 // end puts the changes in line for the disk, in the order in which the tables were locked, and unlocks the streams.
-func (x *writing) end() store.Commit {
-	c := x.s.env.Store.Commit(&x.batch)
+func (x *writing) end() {
+	x.commit = x.s.env.Store.Commit(&x.batch)
 	for _, t := range x.tables {
-		if t.stream != nil {
-			t.stream.batch = nil
-			t.stream.mu.Unlock()
+		if st := t.stream; st != nil {
+			if st.durable {
+				st.batch = nil
+				x.streams = append(x.streams, written{st, st.sequence})
+			}
+			st.mu.Unlock()
 		}
 		x.s.watch(t)
 	}
-	return c
+}
+
+// wait returns once the changes are durable.
+func (x *writing) wait() error {
+	if err := x.commit.Wait(); err != nil {
+		return err
+	}
+	for _, w := range x.streams {
+		w.stream.synced(w.sequence)
+	}
+	return nil
 }
 
 // sortForLocking brings tables into the order in which all transactions lock them.

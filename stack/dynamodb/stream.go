@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -56,6 +57,8 @@ type stream struct {
 	lastID   int64        // the time in the last shard's id
 	shards   []*shard     // in the order of their ids: parents before children
 	batch    *store.Batch // takes what is to be kept on the disk; nil in memory
+
+	onDisk atomic.Uint64 // the last sequence number of which it is known that it survives a crash
 }
 
 // streamDefinition is what is kept of a stream on the disk besides shards and records.
@@ -80,6 +83,16 @@ type shardDefinition struct {
 	Trimmed    uint64 // of the last record that is no longer there; Start if all are
 	Opened     time.Time
 	Closed     time.Time // zero while it is open
+}
+
+// synced notes that what has sequence numbers up to one is on the disk.
+func (s *stream) synced(sequence uint64) {
+	for {
+		old := s.onDisk.Load()
+		if old >= sequence || s.onDisk.CompareAndSwap(old, sequence) {
+			return
+		}
+	}
 }
 
 func (h *shard) open() bool { return h.Closed.IsZero() }

@@ -441,6 +441,7 @@ func (s *Service) getRecords(_ context.Context, r *wire.Request, in *getRecordsI
 	}
 	var records []*record
 	more := true
+	var last uint64
 	err = s.with(st, func(now time.Time) error {
 		if age := now.Sub(i.issued); age > iteratorLife {
 			return wire.Errorf("ExpiredIteratorException", "Iterator expired. The iterator was created at time %s while right now it is %s "+
@@ -460,7 +461,13 @@ func (s *Service) getRecords(_ context.Context, r *wire.Request, in *getRecordsI
 		all := h.after(i.after)
 		records = slices.Clone(all[:fitting(all, limit)])
 		if n := len(records); n > 0 {
-			i.after = records[n-1].Sequence
+			last = records[n-1].Sequence
+			i.after = last
+			if st.onDisk.Load() < last {
+				// Batches reach the disk in their order: once this one has, so have the records. If they were handed out
+				// before, a crash could take them back, and give their sequence numbers to others.
+				st.keep()
+			}
 		} else if h.open() {
 			i.after = max(i.after, h.Start)
 		}
@@ -473,6 +480,7 @@ func (s *Service) getRecords(_ context.Context, r *wire.Request, in *getRecordsI
 	if err != nil {
 		return nil, err
 	}
+	st.synced(last)
 	out := &getRecordsOutput{Records: make([]recordOutput, 0, len(records))}
 	if more {
 		out.NextShardIterator = i.String()

@@ -210,9 +210,9 @@ func (s *Service) transact(list []*mutation, in *transactWriteItemsInput, token 
 	if token != "" {
 		s.tokens.succeed(token, now, &x.batch)
 	}
-	commit := x.end()
+	x.end()
 	unlock()
-	if err := commit.Wait(); err != nil {
+	if err := x.wait(); err != nil {
 		return nil, err
 	}
 	out.ConsumedCapacity = used.all()

@@ -107,9 +107,9 @@ func (s *Service) sweep(_ context.Context, t *table, _ time.Time) {
 			x.write(t, key, old, nil, true)
 		}
 	}
-	commit := x.end()
+	x.end()
 	t.mu.Unlock()
-	if err := commit.Wait(); err != nil {
+	if err := x.wait(); err != nil {
 		s.env.Log.Error("after a restart expired items may be there again", "table", t.arn, "error", err)
 	}
 }
