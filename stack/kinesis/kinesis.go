@@ -202,7 +202,11 @@ func (s *Service) edit(k streamKey, f func(st *stream, b *store.Batch, now int64
 	}
 	c := s.env.Store.Commit(&b)
 	st.mu.Unlock()
-	return st.await(c, unsaved)
+	if err := st.await(c, unsaved); err != nil {
+		return err
+	}
+	st.seal()
+	return nil
 }
 
 // change is edit for a stream that must be ACTIVE.

@@ -154,6 +154,53 @@ func TestADeletionGoesOnAfterAKill(t *testing.T) {
 	}
 }
 
+// While the disk is full changes are refused. Those that are acknowledged afterwards do not suffer from it.
+func TestAFullDiskLosesNothing(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "stack")
+	w := durable(t, dir)
+	w.create(t, "s", 1)
+	first := w.putOne(t, "s", "k", "before")
+	if err := os.Rename(dir, dir+"-away"); err != nil { // no disk has ever less room than one that is not there
+		t.Fatal(err)
+	}
+	if err := w.Env.Store.Reserve(1 << 30); err == nil {
+		t.Fatal("there is room where there is no directory")
+	}
+	refused(t, w.PutRecord, &sdk.PutRecordInput{StreamName: aws.String("s"), PartitionKey: aws.String("k"), Data: []byte("refused")}, "InternalFailure", "")
+	refused(t, w.SplitShard, &sdk.SplitShardInput{StreamName: aws.String("s"), ShardToSplit: aws.String(shard0), NewStartingHashKey: aws.String(half)}, "InternalFailure", "")
+	refused(t, w.PutRecord, &sdk.PutRecordInput{StreamName: aws.String("s"), PartitionKey: aws.String("k"), Data: []byte("refused too")}, "InternalFailure", "")
+	refused(t, w.CreateStream, &sdk.CreateStreamInput{StreamName: aws.String("refused"), ShardCount: aws.Int32(1)}, "InternalFailure", "")
+	out := must(t, w.GetRecords, &sdk.GetRecordsInput{ShardIterator: w.iterator(t, "s", shard0)})
+	if len(out.Records) != 1 || out.NextShardIterator == nil {
+		t.Errorf("while the disk is full is read %+v", out)
+	}
+
+	if err := os.Rename(dir+"-away", dir); err != nil {
+		t.Fatal(err)
+	}
+	after := w.putOne(t, "s", "k", "after")
+	if *after.SequenceNumber <= *first.SequenceNumber {
+		t.Errorf("%s comes after %s", *after.SequenceNumber, *first.SequenceNumber)
+	}
+	for _, w := range []*world{w, w.killed(t)} {
+		got := ""
+		partition(t, w.shards(t, "s"))
+		for _, h := range w.shards(t, "s") {
+			records, children := w.drain(t, "s", *h.ShardId)
+			for _, r := range records {
+				got += string(r.Data) + " "
+			}
+			if closed := h.SequenceNumberRange.EndingSequenceNumber != nil; closed != (len(children) == 2) {
+				t.Errorf("%s, closed: %v, has the children %v", *h.ShardId, closed, children)
+			}
+		}
+		if got != "before after " {
+			t.Errorf("the records are %q", got)
+		}
+	}
+}
+
 // Under load, what was acknowledged before a kill is there after it.
 func TestAcknowledgedRecordsSurviveAKillUnderLoad(t *testing.T) {
 	t.Parallel()

@@ -7,14 +7,12 @@ import (
 	"github.com/millrace/millrace/stack/wire"
 )
 
-// reshard changes the shards of a provisioned stream, which may take so many more. Readers see shards end once that
-// is on the disk.
+// reshard changes the shards of a provisioned stream, which may take so many more.
 func (s *Service) reshard(k streamKey, more func(st *stream) int64, f func(st *stream, b *store.Batch, now int64) error) error {
-	var changed *stream
 	s.mu.RLock()
 	u := s.usage(k.account, k.region, s.now())
 	s.mu.RUnlock()
-	err := s.change(k, func(st *stream, b *store.Batch, now int64) error {
+	return s.change(k, func(st *stream, b *store.Batch, now int64) error {
 		if st.Mode == onDemand {
 			return wire.Errorf("ValidationException", "Request is invalid. Stream %s under account %s is in On-Demand mode.", k.name, k.account)
 		}
@@ -25,13 +23,8 @@ func (s *Service) reshard(k streamKey, more func(st *stream) int64, f func(st *s
 			return err
 		}
 		s.busy(st, updating, now)
-		changed = st
 		return nil
 	})
-	if changed != nil {
-		changed.seal() // if the disk has failed readers go on as if it had not: the shards are closed
-	}
-	return err
 }
 
 // openShard returns a shard that can be split or merged. The caller holds mu.
