@@ -108,7 +108,8 @@ func (c *contents) loadReplay(name string, value []byte) error {
 	return nil
 }
 
-// resume goes on with what a restart has cut off: schedules, from now on, and replays, from their beginning.
+// resume goes on with what a restart has cut off: schedules, from now on, and replays, from their beginning. A clock
+// that a test has put forward is back then.
 func (s *Service) resume() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -116,6 +117,9 @@ func (s *Service) resume() {
 	for _, c := range s.places {
 		for _, b := range c.buses {
 			for _, r := range b.rules {
+				if r.Since.After(now) {
+					r.Since = now
+				}
 				s.arm(r, now)
 			}
 		}

@@ -212,7 +212,7 @@ func (e *putEventsEntry) refuse() (detail []byte, refusal putEventResult) {
 		return nil, bad("DetailType", fmt.Sprintf("DetailType has more than %d characters.", maxDetailType))
 	}
 	v := jsontext.Value(*e.Detail)
-	if err := v.Compact(jsontext.AllowDuplicateNames(true)); err != nil || v.Kind() != '{' || tooDeep(v) {
+	if !event.ValidJSON(v) || v.Kind() != '{' || tooDeep(v) || v.Compact(jsontext.AllowDuplicateNames(true)) != nil {
 		return nil, putEventResult{ErrorCode: "MalformedDetail", ErrorMessage: "Detail is malformed."}
 	}
 	return v, putEventResult{}
@@ -294,7 +294,7 @@ func (s *Service) receive(ctx context.Context, busARN string, m env.Message) err
 	}
 	e := &inflight{doc: []byte(m.Body), ingested: s.env.Clock.Now(), trace: m.TraceHeader}
 	var x envelope
-	if err := json.Unmarshal(e.doc, &x, jsontext.AllowDuplicateNames(true)); err != nil || x.ID == "" || x.Source == "" {
+	if err := json.Unmarshal(e.doc, &x, jsontext.AllowDuplicateNames(true)); err != nil || x.ID == "" || x.Source == "" || x.Detail == nil {
 		return wire.Errorf("ValidationException", "What was sent to the event bus %s is not an event document.", name)
 	}
 	e.id, e.source, e.detailType, e.at, e.replayed = x.ID, x.Source, x.DetailType, x.Time, x.ReplayName != ""

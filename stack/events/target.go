@@ -214,9 +214,13 @@ type targetsOutput struct {
 
 // check checks the members of a target.
 func (t *Target) check(c *check, at string) {
-	c.Pattern(at+".id", t.ID, namePattern, nameShown)
-	c.Length(at+".id", t.ID, 1, 64)
-	c.Length(at+".arn", t.Arn, 1, 1600)
+	c.Required(at+".id", t.ID != "")
+	if t.ID != "" {
+		c.Pattern(at+".id", t.ID, namePattern, nameShown)
+		c.Length(at+".id", t.ID, 1, 64)
+	}
+	c.Required(at+".arn", t.Arn != "")
+	c.Length(at+".arn", t.Arn, 0, 1600)
 	c.text(at+".roleArn", t.RoleArn, 1, 1600)
 	c.text(at+".input", t.Input, 0, 8192)
 	c.text(at+".inputPath", t.InputPath, 0, 256)

@@ -199,3 +199,27 @@ func TestACrashLosesNothing(t *testing.T) {
 	}
 	k.Stop()
 }
+
+// A restart puts back a clock that was put forward, and the rates go on from there.
+func TestAClockThatGoesBack(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "stack")
+	s := open(t, dir)
+	k := stacktest.On(t, s)
+	k.Clock.Advance(1000 * time.Hour)
+	w := worldOn(t, k, nil)
+	w.scheduled("hourly", "rate(1 hour)", asIs)
+	k.Stop()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir)
+	defer s.Close()
+	k = stacktest.On(t, s)
+	w = worldOn(t, k, nil)
+	w.Clock.Advance(time.Hour)
+	if d := read(t, w.Await(1)[0].Message.Body); d.Time != "2026-01-02T04:04:05Z" {
+		t.Errorf("ran at %s", d.Time)
+	}
+	k.Stop()
+}

@@ -63,16 +63,24 @@ func (s *Service) arm(x *schedule) bool {
 	return true
 }
 
-// resume goes on with the schedules after a restart. Runs that have become too old are left out.
+// resume goes on with the schedules after a restart. Runs that have become too old are left out. A clock that a test
+// has put forward is back then.
 func (s *Service) resume() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, groups := range s.places {
 		for _, g := range groups {
 			for _, x := range g.schedules {
-				oldest := s.env.Clock.Now().Add(-x.maximumAge() - time.Duration(x.Window)*time.Minute)
-				if x.Last.Before(oldest) {
+				now := s.env.Clock.Now()
+				oldest := now.Add(-x.maximumAge() - time.Duration(x.Window)*time.Minute)
+				switch {
+				case x.Last.Before(oldest):
 					x.Last = oldest
+				case x.Last.After(now):
+					x.Last = now
+				}
+				if x.Begin.After(now) {
+					x.Begin = now
 				}
 				s.arm(x)
 			}

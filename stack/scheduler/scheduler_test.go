@@ -603,3 +603,36 @@ func TestResetForgets(t *testing.T) {
 	_, err := w.client.GetSchedule(t.Context(), &api.GetScheduleInput{Name: aws.String("s")})
 	refused(t, err, "ResourceNotFoundException", http.StatusNotFound, "Schedule s does not exist.")
 }
+
+// A restart puts back a clock that was put forward, and schedules go on from there.
+func TestAClockThatGoesBack(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "stack")
+	s, err := store.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := stacktest.On(t, s)
+	k.Clock.Advance(1000 * time.Hour)
+	w := worldOn(t, k)
+	input := func(in *api.CreateScheduleInput) { in.Target.Input = aws.String("<aws.scheduler.scheduled-time>") }
+	w.create(schedule("rate", "rate(1 hour)", input))
+	w.create(schedule("cron", "cron(30 3 * * ? *)", input))
+	w.Await(1)
+	k.Stop()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = store.Open(dir); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	k = stacktest.On(t, s)
+	w = worldOn(t, k)
+	w.Clock.Advance(time.Hour)
+	d := w.Await(2)
+	if got := d[0].Message.Body + " " + d[1].Message.Body; got != "2026-01-02T03:30:00Z 2026-01-02T04:04:05Z" {
+		t.Errorf("ran at %s", got)
+	}
+	k.Stop()
+}

@@ -277,7 +277,7 @@ func (t *Target) calls() ([]call, error) {
 		}
 		var list []call
 		for _, e := range in.Entries {
-			if e.Source == "" || strings.HasPrefix(e.Source, "aws.") || e.DetailType == "" || !event.ValidJSON([]byte(e.Detail)) || e.Detail[0] != '{' {
+			if e.Source == "" || strings.HasPrefix(e.Source, "aws.") || e.DetailType == "" || !event.ValidJSON([]byte(e.Detail)) || !strings.HasPrefix(strings.TrimSpace(e.Detail), "{") {
 				return nil, invalid("An entry of the input for eventbridge:putEvents is not an event.")
 			}
 			list = append(list, call{kind: bus, target: e.EventBusName, input: e.Detail, source: e.Source, detailType: e.DetailType})
