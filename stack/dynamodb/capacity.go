@@ -23,20 +23,7 @@ func readUnits(size int, consistent bool) float64 {
 	return u
 }
 
-// writeUnits is what a write takes of the table and of each index that it changes.
-func (t *table) writeUnits(before, after attr.Item) (units1 float64, indexes map[*index]float64) {
-	units1 = units(max(before.Size(), after.Size()), writeUnit)
-	for _, x := range t.indexes {
-		if n := t.indexUnits(x, before, after); n > 0 {
-			if indexes == nil {
-				indexes = map[*index]float64{}
-			}
-			indexes[x] += n
-		}
-	}
-	return units1, indexes
-}
-
+// indexUnits is what a write takes of an index: nothing if it changes nothing there.
 func (t *table) indexUnits(x *index, before, after attr.Item) float64 {
 	var from, to string
 	var was, is bool
@@ -65,10 +52,10 @@ func (t *table) indexUnits(x *index, before, after attr.Item) float64 {
 
 // consumption adds up what the operations of a request take of each table.
 type consumption struct {
-	level string // ReturnConsumedCapacity
-	// transact tells that it is a transaction: everything takes twice as much, and is told by kind.
-	transact, read bool
-	tables         map[string]*consumedCapacity
+	level    string // ReturnConsumedCapacity
+	transact bool   // it is a transaction: everything takes twice as much, and reads or writes are told apart
+	read     bool   // the transaction reads
+	tables   map[string]*consumedCapacity
 }
 
 func (c *consumption) wanted() bool { return c.level == "TOTAL" || c.level == "INDEXES" }
@@ -102,9 +89,7 @@ func (c *consumption) take(t *table, x *index, n float64) {
 		n *= 2
 	}
 	of := c.of(t.Name)
-	total := capacity{of.CapacityUnits, of.ReadCapacityUnits, of.WriteCapacityUnits}
-	c.add(&total, n)
-	of.CapacityUnits, of.ReadCapacityUnits, of.WriteCapacityUnits = total.CapacityUnits, total.ReadCapacityUnits, total.WriteCapacityUnits
+	c.add(&of.capacity, n)
 	if c.level != "INDEXES" {
 		return
 	}
@@ -132,10 +117,11 @@ func (c *consumption) write(t *table, before, after attr.Item) {
 	if !c.wanted() {
 		return
 	}
-	n, indexes := t.writeUnits(before, after)
-	c.take(t, nil, n)
-	for x, n := range indexes {
-		c.take(t, x, n)
+	c.take(t, nil, units(max(before.Size(), after.Size()), writeUnit))
+	for _, x := range t.indexes {
+		if n := t.indexUnits(x, before, after); n > 0 {
+			c.take(t, x, n)
+		}
 	}
 }
 

@@ -352,10 +352,8 @@ type capacity struct {
 }
 
 type consumedCapacity struct {
-	TableName              string
-	CapacityUnits          float64
-	ReadCapacityUnits      float64             `json:",omitzero"`
-	WriteCapacityUnits     float64             `json:",omitzero"`
+	TableName string
+	capacity
 	Table                  *capacity           `json:",omitzero"`
 	LocalSecondaryIndexes  map[string]capacity `json:",omitzero"`
 	GlobalSecondaryIndexes map[string]capacity `json:",omitzero"`

@@ -92,9 +92,12 @@ func (s *Service) actions(r *wire.Request, in []transactWriteItem) ([]*mutation,
 		var w *transactWrite
 		m := &mutation{}
 		n := 0
-		for kind, x := range map[mutationKind]*transactWrite{check: a.ConditionCheck, put: a.Put, del: a.Delete, update: a.Update} {
-			if x != nil {
-				w, m.kind = x, kind
+		for _, x := range []struct {
+			kind mutationKind
+			w    *transactWrite
+		}{{check, a.ConditionCheck}, {put, a.Put}, {del, a.Delete}, {update, a.Update}} {
+			if x.w != nil {
+				w, m.kind = x.w, x.kind
 				n++
 			}
 		}
