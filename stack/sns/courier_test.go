@@ -197,13 +197,15 @@ func (w *world) timers(n int) {
 	}
 }
 
-// parked waits until so many parcels are pending and all of them wait for their time.
-func (w *world) parked(n int) {
+// parked waits until so many parcels are pending, or any number if n is -1, and all of them wait for their time. It
+// returns how many they are.
+func (w *world) parked(n int) int {
 	w.Helper()
 	c := w.service.courier
 	for {
 		c.mu.Lock()
-		ok := len(c.parcels) == n
+		pending := len(c.parcels)
+		ok := n == -1 || pending == n
 		for _, p := range c.parcels {
 			ok = ok && (p.slot.After(w.Clock.Now()) || p.Due.After(w.Clock.Now()) || p.Lane != "" && c.lanes[p.Lane][0] != p)
 		}
@@ -212,7 +214,7 @@ func (w *world) parked(n int) {
 		}
 		c.mu.Unlock()
 		if ok {
-			return
+			return pending
 		}
 		if w.Context().Err() != nil {
 			w.Fatalf("%d parcels never wait", n)

@@ -463,21 +463,33 @@ func TestDeadLettersAreTriedAgain(t *testing.T) {
 	}
 }
 
+// TestAStoppedClientStopsNoDelivery publishes for a client that has hung up: what has begun goes to all.
 func TestAStoppedClientStopsNoDelivery(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	topic := w.topic("topic")
-	for i := range 3 {
-		w.subscribe(topic, "sqs", queue(fmt.Sprint("q", i)))
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	w.Refuse(func(target string, _ env.Message) error {
+	for _, name := range []string{"topic", "topic.fifo"} {
+		w := newWorld(t)
+		topic := w.topic(name)
+		var queues []string
+		for i := range 3 {
+			queues = append(queues, queue(strings.Replace(name, "topic", fmt.Sprint("q", i), 1)))
+			w.subscribe(topic, "sqs", queues[i])
+		}
+		deliver := w.service.env.Deliver
+		w.service.env.Deliver = func(ctx context.Context, target string, m env.Message) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return deliver(ctx, target, m)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		return nil
-	})
-	_, err := w.client.Publish(ctx, &awssns.PublishInput{TopicArn: &topic, Message: aws.String("x")})
-	if err == nil {
-		t.Error("the client has not stopped")
+		m := env.Message{Body: "x"}
+		if name != "topic" {
+			m.GroupID, m.DeduplicationID = "g", "d"
+		}
+		if err := w.service.Publish(ctx, topic, m); err != nil {
+			t.Error(err)
+		}
+		w.expect(3)
 	}
-	w.Await(3)
 }

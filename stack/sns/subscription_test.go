@@ -74,7 +74,7 @@ func TestSetSubscriptionAttributesRefusals(t *testing.T) {
 			t.Errorf("%s: %s: %s", name, code, message)
 		}
 	}
-	refused(t, w.set(sub[:len(sub)-1]+"0", "RawMessageDelivery", "true"), "NotFound", "Subscription does not exist")
+	refused(t, w.set(sub[:len(sub)-36]+"00000000-0000-0000-0000-000000000000", "RawMessageDelivery", "true"), "NotFound", "Subscription does not exist")
 	// What has been set stands, and what has been refused has changed nothing.
 	w.mustSet(sub, "FilterPolicyScope", "MessageBody")
 	w.mustSet(sub, "FilterPolicy", `{"a":{"b":["c"]}}`)
