@@ -2,7 +2,6 @@ package main
 
 import (
 	"net/http"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -28,25 +27,25 @@ type Clients struct {
 	S3        *s3.Client
 	Events    *eventbridge.Client
 	Scheduler *scheduler.Client
-	config    aws.Config
+	close     func()
 }
 
 func newClients(endpoint string, key aws.Credentials) *Clients {
 	if key.AccessKeyID == "" {
 		key = aws.Credentials{AccessKeyID: "test", SecretAccessKey: "test"}
 	}
+	transport := &http.Transport{MaxIdleConnsPerHost: 8} // of one case: the server may have closed those of others
 	cfg := aws.Config{
 		Region:           region,
 		BaseEndpoint:     aws.String(endpoint),
 		Credentials:      credentials.StaticCredentialsProvider{Value: key},
 		RetryMaxAttempts: 1,
-		// A connection of an earlier case may be closed by the server just when this one uses it.
-		HTTPClient: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8, IdleConnTimeout: 2 * time.Second}},
+		HTTPClient:       &http.Client{Transport: transport},
 	}
 	return &Clients{
 		SQS: sqs.NewFromConfig(cfg), SNS: sns.NewFromConfig(cfg), Kinesis: kinesis.NewFromConfig(cfg),
 		DynamoDB: dynamodb.NewFromConfig(cfg), Streams: dynamodbstreams.NewFromConfig(cfg),
 		S3:     s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }),
-		Events: eventbridge.NewFromConfig(cfg), Scheduler: scheduler.NewFromConfig(cfg), config: cfg,
+		Events: eventbridge.NewFromConfig(cfg), Scheduler: scheduler.NewFromConfig(cfg), close: transport.CloseIdleConnections,
 	}
 }

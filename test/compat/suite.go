@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -46,7 +47,7 @@ type Result struct {
 }
 
 // patience is how long a case may take. The slowest emulators need most of it.
-const patience = 30 * time.Second
+const patience = 40 * time.Second
 
 // Run runs the cases against a target, several at once, and returns the results by the cases' ids.
 func Run(ctx context.Context, cases []Case, target Target, endpoint string) map[string]Result {
@@ -88,18 +89,22 @@ func runOne(ctx context.Context, c Case, target Target, endpoint string) (r Resu
 		switch p := recover().(type) {
 		case nil:
 		case *failure:
-			r = Result{p.verdict, strings.ReplaceAll(p.text, t.unique, "x")}
+			r = Result{p.verdict, ids.ReplaceAllString(strings.ReplaceAll(p.text, t.unique, "x"), "…")}
 			if ctx.Err() != nil {
-				r.Detail = fmt.Sprintf("not done within %v: %s", patience, r.Detail)
+				r = Result{Wrong, fmt.Sprintf("not done within %v", patience)}
 			}
 		default:
 			panic(p)
 		}
 	}()
+	defer t.close()
 	defer t.end()
 	c.Run(t)
 	return Result{}
 }
+
+// ids are what differs from run to run.
+var ids = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b\d{17,}\b|127\.0\.0\.1:\d+`)
 
 // failure is what a case panics with to end itself. It never leaves runOne.
 type failure struct {
@@ -238,6 +243,9 @@ func fail(err error) {
 		status = response.HTTPStatusCode()
 	}
 	text := strings.Join(strings.Fields(message), " ")
+	if code == "" && status >= http.StatusBadRequest {
+		text = fmt.Sprintf("HTTP status %d without an error of AWS's form", status)
+	}
 	if r := []rune(text); len(r) > 140 {
 		text = string(r[:140]) + "…"
 	}

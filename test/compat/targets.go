@@ -52,7 +52,8 @@ var Others = []Target{
 		},
 	},
 	{
-		Name: "kinesis-mock", Version: "0.6.2", Link: "https://github.com/etspaceman/kinesis-mock", Services: []string{"kinesis"},
+		Workers: 3, // it is slow
+		Name:    "kinesis-mock", Version: "0.6.2", Link: "https://github.com/etspaceman/kinesis-mock", Services: []string{"kinesis"},
 		command: func(root, _ string, port int) (*exec.Cmd, error) {
 			env := []string{fmt.Sprint("KINESIS_MOCK_PLAIN_PORT=", port), fmt.Sprint("KINESIS_MOCK_TLS_PORT=", freePort()),
 				"KINESIS_MOCK_CERT_PATH=" + modules(root, "kinesis-local/server.json"), "LOG_LEVEL=ERROR"}
