@@ -23,6 +23,7 @@ const adminPath = "/_millrace/"
 //	POST   /_millrace/faults        a Fault; answers it with its id
 //	DELETE /_millrace/faults        ends all faults
 //	DELETE /_millrace/faults/{id}   ends one
+//	POST   /_millrace/shards        {"rotate": "arn:aws:dynamodb:…/stream/…"}: closes the open shards of a table's stream
 //	POST   /_millrace/reset         forgets everything but the time
 func (s *Stack) admin() http.Handler {
 	mux := http.NewServeMux()
@@ -93,6 +94,18 @@ func (s *Stack) admin() http.Handler {
 			return nil, &statusError{http.StatusNotFound, fmt.Sprintf("there is no fault %s", r.PathValue("id"))}
 		}
 		return map[string]any{"faults": s.faults.all()}, nil
+	})
+	handle("POST "+adminPath+"shards", func(r *http.Request) (any, error) {
+		var in struct {
+			Rotate string `json:"rotate"`
+		}
+		if err := read(r, &in); err != nil {
+			return nil, err
+		}
+		if err := s.RotateShards(in.Rotate); err != nil {
+			return nil, err
+		}
+		return map[string]any{}, nil
 	})
 	handle("POST "+adminPath+"reset", func(*http.Request) (any, error) {
 		s.Reset()

@@ -63,7 +63,7 @@ func (s *Stack) assemble(e env.Env) error {
 		"logs":    {send: groups.Deliver},
 		"lambda":  {send: s.invoke},
 	}
-	s.certificate = topics
+	s.certificate, s.rotate = topics, tables.RotateShards
 	return nil
 }
 

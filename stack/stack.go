@@ -93,6 +93,7 @@ type Stack struct {
 	certificate http.Handler // of the messages that topics sign; nil if there are no topics
 	crossOrigin http.CrossOriginProtection
 	targets     targets
+	rotate      func(streamARN string) error
 	warned      sync.Map // "source target" of which a policy would have refused a delivery
 	log         *slog.Logger
 
@@ -236,6 +237,10 @@ func (s *Stack) Fault(f Fault) (end func(), err error) {
 	}
 	return func() { s.faults.remove(f.ID) }, nil
 }
+
+// RotateShards closes the open shards of a table's stream and begins children of them, as DynamoDB does by itself every
+// four hours.
+func (s *Stack) RotateShards(streamARN string) error { return s.rotate(streamARN) }
 
 // Reset forgets all resources and faults. The clock stays where it is.
 func (s *Stack) Reset() {
