@@ -229,7 +229,9 @@ func (s *Service) read(st *stream, it iterator, limit int, now int64, again bool
 		h.trimmed(&b, st.id, old)
 	}
 	p := h.read(it.position, limit, largestGet, now, false)
-	h.meter.finishRead(p.bytes)
+	if s.limits {
+		h.meter.finishRead(p.bytes)
+	}
 	out := &GetRecordsOutput{batch: batch{shard: h, records: p.records, behind: p.behind}}
 	switch again = again && len(p.records) > 0; {
 	case again:

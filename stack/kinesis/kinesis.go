@@ -390,12 +390,14 @@ func (s *Service) usage(account, region string, now int64) usage {
 			continue
 		}
 		st.mu.RLock()
-		u.shards += int64(len(st.open))
-		if st.Mode == onDemand {
-			u.onDemand++
-		}
-		if st.state(now) == creating {
-			u.creating++
+		if !st.isGone(now) {
+			u.shards += int64(len(st.open))
+			if st.Mode == onDemand {
+				u.onDemand++
+			}
+			if st.state(now) == creating {
+				u.creating++
+			}
 		}
 		st.mu.RUnlock()
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,7 +23,7 @@ func TestNothingIsLostOrReordered(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			kit := stacktest.New(t)
-			if seed%10 == 0 {
+			if seed%20 == 0 {
 				s, err := store.Open(t.TempDir())
 				if err != nil {
 					t.Fatal(err)
@@ -245,4 +246,134 @@ func (m *model) rescale() {
 	st.Rescaled = nil // ten a day are too few here
 	st.mu.Unlock()
 	call(m, m.service.updateShardCount, &UpdateShardCountInput{StreamRef: m.ref(), TargetShardCount: &target, ScalingType: ptr("UNIFORM_SCALING")})
+}
+
+// The same with everything at once: writers that each keep the order of their keys, splits and merges among them, and
+// subscribers that follow the shards.
+func TestNothingIsLostOrReorderedAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, on := range map[string]func() *stacktest.Kit{
+		"memory": func() *stacktest.Kit { return stacktest.New(t) },
+		"disk": func() *stacktest.Kit {
+			s, err := store.Open(t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { s.Close() })
+			return stacktest.On(t, s)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			kit := on()
+			service, err := New(kit.Env)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := &model{
+				t: t, ctx: t.Context(), Kit: kit, service: service, rand: rand.New(rand.NewPCG(1, 2)), name: "s",
+				request: &wire.Request{Region: "us-east-1", Account: "000000000000"},
+			}
+			m.atOnce()
+		})
+	}
+}
+
+const (
+	writers      = 4
+	keysOfWriter = 5
+	putsOfWriter = 100
+)
+
+func (m *model) atOnce() {
+	call(m, m.service.createStream, &CreateStreamInput{StreamName: &m.name, ShardCount: ptr(int64(2))})
+	arn := streamKey{"000000000000", "us-east-1", m.name}.arn()
+	consumer := call(m, m.service.registerStreamConsumer, &RegisterStreamConsumerInput{StreamARN: &arn, ConsumerName: ptr("c")}).Consumer.ConsumerARN
+	all := &arrivals{left: writers * putsOfWriter, got: map[string][]string{}, done: map[string]bool{}, finished: make(chan struct{})}
+	follow := func(shard string) *subscription {
+		return call(m, m.service.subscribeToShard, &SubscribeToShardInput{
+			ConsumerARN: &consumer, ShardID: &shard, StartingPosition: &StartingPosition{Type: ptr(trimHorizon)},
+		})
+	}
+	var work sync.WaitGroup
+	for _, h := range m.list() {
+		sub := follow(h.ShardID)
+		work.Go(func() { all.read(sub, follow, &work) })
+	}
+	for w := range writers {
+		work.Go(func() {
+			for i := range putsOfWriter {
+				key, data := fmt.Sprintf("key-%d-%d", w, i%keysOfWriter), []byte(fmt.Sprint(i))
+				if _, err := m.service.putRecord(m.ctx, m.request, &PutRecordInput{StreamRef: m.ref(), PartitionKey: &key, Data: &data}); err != nil {
+					m.t.Error(err)
+				}
+			}
+		})
+	}
+	for range 60 {
+		m.split()
+		m.merge()
+	}
+	work.Wait()
+	for w := range writers {
+		for k := range keysOfWriter {
+			key := fmt.Sprintf("key-%d-%d", w, k)
+			var want []string
+			for i := k; i < putsOfWriter; i += keysOfWriter {
+				want = append(want, fmt.Sprint(i))
+			}
+			if !slices.Equal(all.got[key], want) {
+				m.t.Errorf("of the key %s were read\n%v, want\n%v", key, all.got[key], want)
+			}
+		}
+	}
+}
+
+// arrivals is what subscribers have got.
+type arrivals struct {
+	mu       sync.Mutex
+	left     int
+	got      map[string][]string // by key
+	done     map[string]bool     // shards that have ended
+	finished chan struct{}       // closed once nothing is left
+}
+
+// read reads a shard to its end, or until all is read, and has its children read by others.
+func (a *arrivals) read(sub *subscription, follow func(shard string) *subscription, work *sync.WaitGroup) {
+	for {
+		b, p, err := sub.next()
+		if err != nil {
+			return
+		}
+		a.mu.Lock()
+		for _, r := range b.records {
+			a.got[r.key] = append(a.got[r.key], string(r.data))
+			if a.left--; a.left == 0 {
+				close(a.finished)
+			}
+		}
+		var next []string
+		if p.ended {
+			a.done[b.shard.id] = true
+			for _, c := range b.children {
+				if !slices.ContainsFunc(c.parents, func(i uint32) bool { return !a.done[shardName(i)] }) {
+					next = append(next, c.id)
+				}
+			}
+		}
+		a.mu.Unlock()
+		for _, shard := range next {
+			work.Go(func() { a.read(follow(shard), follow, work) })
+		}
+		if p.ended {
+			return
+		}
+		if p.wake != nil {
+			select {
+			case <-p.wake:
+			case <-a.finished:
+				return
+			}
+		}
+	}
 }
