@@ -3,6 +3,7 @@ package sns
 import (
 	"crypto"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha1" //nolint:gosec // signature version 1 is defined with it
 	"crypto/sha256"
 	"crypto/x509"
@@ -10,6 +11,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"sync"
@@ -27,7 +29,7 @@ type signer struct {
 
 	once sync.Once
 	err  error
-	key  *key
+	key  *rsa.PrivateKey
 	pem  []byte // the certificate
 	at   string // its path
 }
@@ -68,17 +70,22 @@ func (s *signer) read() error {
 			return err
 		}
 	}
-	if s.key, s.pem, err = parseKey(value); err != nil {
+	block, rest := pem.Decode(value)
+	if block == nil {
+		return errors.New("it is not in PEM form")
+	}
+	if s.key, err = x509.ParsePKCS1PrivateKey(block.Bytes); err != nil {
 		return err
 	}
+	s.pem = rest
 	sum := sha256.Sum256(s.pem)
 	s.at = "/_millrace/sns/SimpleNotificationService-" + hex.EncodeToString(sum[:16]) + ".pem"
 	return nil
 }
 
-// newCertificate makes a key, and after it its certificate in PEM form.
+// newCertificate makes a key, and after it its certificate, in PEM form.
 func newCertificate() ([]byte, error) {
-	k, err := newKey()
+	k, err := rsa.GenerateKey(rand.Reader, 2048) // as AWS's are
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +104,7 @@ func newCertificate() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(k.bytes(), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...), nil
+	return append(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(k)}), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...), nil
 }
 
 // sign returns the signature of a message, by its SignatureVersion.
@@ -110,10 +117,10 @@ func (s *signer) sign(m *event.SNSMessage) (string, error) {
 	var err error
 	if m.SignatureVersion == "2" {
 		sum := sha256.Sum256(text)
-		signature, err = s.key.Sign(nil, sum[:], crypto.SHA256)
+		signature, err = rsa.SignPKCS1v15(nil, s.key, crypto.SHA256, sum[:])
 	} else {
 		sum := sha1.Sum(text) //nolint:gosec // see the import
-		signature, err = s.key.Sign(nil, sum[:], crypto.SHA1)
+		signature, err = rsa.SignPKCS1v15(nil, s.key, crypto.SHA1, sum[:])
 	}
 	return base64.StdEncoding.EncodeToString(signature), err
 }

@@ -63,7 +63,7 @@ func (s *Service) Reset() {
 func (s *Service) API() []wire.Service {
 	return []wire.Service{{
 		Name: "sqs", Target: "AmazonSQS", JSONVersion: "1.0", ErrorSpace: "com.amazonaws.sqs#",
-		QueryVersion: "2012-11-05", QueryNamespace: "http://queue.amazonaws.com/doc/2012-11-05/",
+		QueryVersion: "2012-11-05", QueryNamespace: "http://queue.amazonaws.com/doc/2012-11-05/", QueryDetail: true,
 		Throttled: wire.Error{Code: "RequestThrottled", QueryCode: "RequestThrottled", Status: http.StatusForbidden,
 			Message: "The request was denied due to request throttling."},
 		Operations: []wire.Operation{
