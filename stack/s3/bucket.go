@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"errors"
 	"net/http"
 	"net/netip"
 	"regexp"
@@ -12,10 +13,16 @@ import (
 	"github.com/millrace/millrace/stack/store"
 )
 
-var (
-	bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
-	regionName = regexp.MustCompile(`^[a-z]{2,3}(-[a-z]+)+-\d$`)
-)
+var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+
+// regions are those that S3's API knows by name.
+var regions = []string{
+	"af-south-1", "ap-east-1", "ap-east-2", "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-south-2",
+	"ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ap-southeast-4", "ap-southeast-5", "ap-southeast-6", "ap-southeast-7",
+	"ca-central-1", "ca-west-1", "cn-north-1", "cn-northwest-1", "eu-central-1", "eu-central-2", "eu-north-1", "eu-south-1", "eu-south-2",
+	"eu-west-1", "eu-west-2", "eu-west-3", "il-central-1", "me-central-1", "me-south-1", "mx-central-1", "sa-east-1",
+	"us-east-1", "us-east-2", "us-gov-east-1", "us-gov-west-1", "us-west-1", "us-west-2",
+}
 
 // checkBucketName follows
 // https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html.
@@ -43,7 +50,7 @@ func (s *Service) createBucket(c *call) error {
 	if err != nil {
 		return err
 	}
-	constraint := ""
+	constraint, tagged := "", false
 	if len(text) > 0 {
 		doc, err := parseXML(text)
 		if err != nil || doc.name != "CreateBucketConfiguration" {
@@ -54,6 +61,12 @@ func (s *Service) createBucket(c *call) error {
 			"Tags": func(n *node) error {
 				var err error
 				set.Tags, err = parseTags(n, bucketTags)
+				tagged = len(set.Tags) > 0
+				var f *failure
+				if errors.As(err, &f) && strings.HasPrefix(f.message, "System tags") {
+					return refuse(http.StatusBadRequest, "InvalidTag", "User-defined tag keys can't start with \"aws:\". "+
+						"This prefix is reserved for system tags. Remove \"aws:\" from your tag keys and try again.")
+				}
 				return err
 			},
 		})
@@ -74,11 +87,11 @@ func (s *Service) createBucket(c *call) error {
 	s.mu.Lock()
 	if old := s.buckets[id]; old != nil {
 		s.mu.Unlock()
-		if c.r.Region != "us-east-1" || old.region() != "us-east-1" {
+		if c.r.Region != "us-east-1" || old.region() != "us-east-1" || tagged {
 			return refuse(http.StatusConflict, "BucketAlreadyOwnedByYou",
 				"Your previous request to create the named bucket succeeded and you already own it.", "BucketName", c.bucket)
 		}
-		c.w.Header()["Location"] = []string{"/" + c.bucket} // an old custom of this region alone
+		c.created() // an old custom of this region alone
 		return nil
 	}
 	s.buckets[id] = b
@@ -88,8 +101,13 @@ func (s *Service) createBucket(c *call) error {
 	if err := commit.Wait(); err != nil {
 		return err
 	}
-	c.w.Header()["Location"] = []string{"/" + c.bucket}
+	c.created()
 	return nil
+}
+
+func (c *call) created() {
+	c.w.Header()["Location"] = []string{"/" + c.bucket}
+	c.w.Header()["X-Amz-Bucket-Arn"] = []string{"arn:aws:s3:::" + c.bucket}
 }
 
 // place is the region of a new bucket.
@@ -100,7 +118,7 @@ func place(endpoint, constraint string) (string, error) {
 			return "us-east-1", nil
 		case constraint == "EU":
 			return "eu-west-1", nil
-		case constraint == "us-east-1" || !regionName.MatchString(constraint):
+		case constraint == "us-east-1" || !slices.Contains(regions, constraint):
 			return "", refuse(http.StatusBadRequest, "InvalidLocationConstraint",
 				"The specified location-constraint is not valid", "LocationConstraint", constraint)
 		}
@@ -183,7 +201,7 @@ func (s *Service) listBuckets(c *call) error {
 		}
 		limit = n
 	}
-	if region != "" && !regionName.MatchString(region) {
+	if region != "" && !slices.Contains(regions, region) {
 		return refuse(http.StatusBadRequest, "InvalidArgument", "Argument value "+region+" is not a valid AWS Region",
 			"ArgumentName", "bucket-region")
 	}

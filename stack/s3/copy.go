@@ -51,7 +51,7 @@ func (c *call) origin() (*origin, error) {
 		}
 		return nil, err
 	}
-	if err := conditions(c.h.Header, "X-Amz-Copy-Source-", v, c.h.Method); err != nil {
+	if err := conditions(c.h.Header, "X-Amz-Copy-Source-", v, c.h.Method, c.s.env.Clock.Now()); err != nil {
 		return nil, err
 	}
 	c.s.bodies.pin(v.Body)

@@ -74,7 +74,7 @@ func (c *call) remove(batch *store.Batch, b *bucket, key, id, match string) (rem
 	if id == "" && versioning != "" { // hide it
 		v := &version{Order: c.s.next(), ID: nullVersion, Marker: true, Modified: c.s.env.Clock.Now().UTC()}
 		if versioning == "Enabled" {
-			v.ID = newVersionID()
+			v.ID = newVersionID(v.Order)
 		}
 		dropped := c.s.put(batch, b, key, v)
 		r.marker, r.made = true, v.ID
@@ -168,6 +168,9 @@ func (s *Service) deleteObjects(c *call) error {
 			cause = refuse(http.StatusBadRequest, "UserKeyMustBeSpecified", "The bucket POST must contain the specified field name. If it is specified, check the order of the fields.")
 		} else if cause = checkKey(v.key); cause == nil {
 			r, drop, told, cause = c.remove(&batch, b, v.key, v.id, v.etag)
+		}
+		if cause != nil && v.id != "" && v.id != nullVersion && !isVersionID(v.id) {
+			cause = noSuchVersion(v.key, v.id) // as S3 has it here, unlike DeleteObject
 		}
 		if cause != nil {
 			var f *failure

@@ -16,8 +16,7 @@ import (
 type failure struct {
 	status        int
 	code, message string
-	// members are the elements beside Code and Message, name and value in turn. If there are none the resource is
-	// named.
+	// members are the elements beside Code and Message, name and value in turn.
 	members []string
 	// header goes with the answer.
 	header http.Header
@@ -128,9 +127,6 @@ func (c *call) refuse(err error) {
 	x.text("Message", f.message)
 	for i := 0; i+1 < len(f.members); i += 2 {
 		x.text(f.members[i], f.members[i+1])
-	}
-	if len(f.members) == 0 {
-		x.text("Resource", c.h.URL.Path)
 	}
 	x.text("RequestId", c.r.ID)
 	x.text("HostId", hostID(c.r.ID))

@@ -31,6 +31,9 @@ func (c *call) pickVersion(b *bucket, key, id string, byID bool) (*version, erro
 	}
 	if !byID {
 		v := o.latest()
+		if v.Marker && c.markers {
+			return nil, methodNotAllowed(c.h.Method, "DeleteMarker")
+		}
 		if v.Marker {
 			f := noSuchKey(key)
 			f.header = http.Header{"X-Amz-Delete-Marker": {"true"}, "X-Amz-Version-Id": {v.ID}}
@@ -102,7 +105,7 @@ func (c *call) get() error {
 		return err
 	}
 	defer c.s.bodies.unpin(v.Body)
-	if err := conditions(c.h.Header, "", v, c.h.Method); err != nil {
+	if err := conditions(c.h.Header, "", v, c.h.Method, c.s.env.Clock.Now()); err != nil {
 		if err == errNotModified { //nolint:errorlint // it is never wrapped
 			c.w.Header()["Etag"] = []string{`"` + v.ETag + `"`}
 			c.w.Header()["Last-Modified"] = []string{httpTime(v.Modified)}
@@ -255,7 +258,7 @@ func parseRange(text string, size int64) (first, last int64, ok bool) {
 }
 
 // conditions holds the conditional headers of a request, whose names begin with prefix, against a version.
-func conditions(header http.Header, prefix string, v *version, method string) error {
+func conditions(header http.Header, prefix string, v *version, method string, now time.Time) error {
 	get := func(name string) string { return header.Get(prefix + name) }
 	when := func(name string) (time.Time, bool) {
 		text := get(name)
@@ -292,7 +295,7 @@ func conditions(header http.Header, prefix string, v *version, method string) er
 	if none != "" && anyETag(none, v.ETag) {
 		return unchanged("If-None-Match")
 	}
-	if t, ok := when("If-Modified-Since"); ok && none == "" && !modified.After(t) {
+	if t, ok := when("If-Modified-Since"); ok && none == "" && !modified.After(t) && !t.After(now) { // none can know the future
 		return unchanged("If-Modified-Since")
 	}
 	return nil

@@ -144,7 +144,7 @@ func (l *listing) objects(b *bucket, marker string) (list []found, more bool) {
 	visible := func(o *object) bool { return !o.latest().Marker }
 	walk(l, &b.objects, marker, sameName[*object], func(shared, key string, o *object) bool {
 		if shared != "" {
-			if shared == marker || !l.anyVisible(b, shared, marker, visible) {
+			if strings.HasPrefix(marker, shared) || !l.anyVisible(b, shared, visible) {
 				return true
 			}
 		} else if key == marker || !visible(o) {
@@ -160,13 +160,13 @@ func (l *listing) objects(b *bucket, marker string) (list []found, more bool) {
 	return list, more
 }
 
-// anyVisible reports whether any key that begins with shared and is after the marker is visible.
-func (l *listing) anyVisible(b *bucket, shared, marker string, visible func(*object) bool) (any bool) {
-	b.objects.Ascend(max(shared, marker), func(key string, o *object) bool {
+// anyVisible reports whether any key that begins with shared is visible.
+func (l *listing) anyVisible(b *bucket, shared string, visible func(*object) bool) (any bool) {
+	b.objects.Ascend(shared, func(key string, o *object) bool {
 		if !strings.HasPrefix(key, shared) {
 			return false
 		}
-		any = key > marker && visible(o)
+		any = visible(o)
 		return !any
 	})
 	return any
@@ -287,7 +287,7 @@ func (s *Service) listObjectsV2(c *call) error {
 	d.root("ListBucketResult")
 	d.text("Name", c.bucket)
 	l.text(d, "Prefix", l.prefix)
-	if start != "" {
+	if start != "" && token == "" {
 		l.text(d, "StartAfter", start)
 	}
 	d.given("ContinuationToken", token)
@@ -301,6 +301,19 @@ func (s *Service) listObjectsV2(c *call) error {
 	d.close("ListBucketResult")
 	c.document(http.StatusOK, d)
 	return nil
+}
+
+// before is the place of the version that is next older than one, which may be gone; -1 if there is none.
+func (o *object) before(id string) int {
+	if i := o.find(id); i >= 0 || id == "" || id == nullVersion {
+		return i - 1
+	}
+	order := orderOf(id)
+	i := len(o.versions) - 1
+	for i >= 0 && o.versions[i].Order >= order {
+		i--
+	}
+	return i
 }
 
 func (s *Service) listObjectVersions(c *call) error {
@@ -331,7 +344,7 @@ func (s *Service) listObjectVersions(c *call) error {
 	if l.limit > 0 {
 		walk(&l, &b.objects, marker, sameName[*object], func(shared, key string, o *object) bool {
 			if shared != "" {
-				if shared == marker || strings.HasPrefix(marker, shared) && !l.anyVisible(b, shared, marker, func(*object) bool { return true }) {
+				if strings.HasPrefix(marker, shared) {
 					return true
 				}
 				if more = len(list) == l.limit; !more {
@@ -341,10 +354,7 @@ func (s *Service) listObjectVersions(c *call) error {
 			}
 			first := len(o.versions) - 1
 			if key == marker && marker != "" {
-				first = -1
-				if id != "" {
-					first = o.find(id) - 1
-				}
+				first = o.before(id)
 			}
 			for i := first; i >= 0; i-- {
 				if more = len(list) == l.limit; more {

@@ -720,9 +720,10 @@ func (s *Service) listMultipartUploads(c *call) error {
 	nextKey, nextID := "", ""
 	if len(list) > 0 {
 		last := &list[len(list)-1]
-		nextKey = last.name()
 		if last.shared == "" {
-			nextID = last.u.ID
+			nextKey, nextID = last.key, last.u.ID
+		} else if more {
+			nextKey = last.shared
 		}
 	}
 	l.text(d, "NextKeyMarker", nextKey)

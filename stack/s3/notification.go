@@ -309,7 +309,7 @@ func invalidDestinations(problems ...[]string) error {
 // tryTargets sends s3:TestEvent to the queues and topics, as S3 does before it accepts a configuration. Functions are
 // not asked.
 func (c *call) tryTargets(b *bucket, config *notification) error {
-	body := `{"Service":"Amazon S3","Event":"s3:TestEvent","Time":"` + stamp(c.s.env.Clock.Now()) + `","Bucket":"` + b.name +
+	body := `{"Service":"Amazon S3","Event":"s3:TestEvent","Time":"` + c.s.env.Clock.Now().UTC().Format("2006-01-02T15:04:05.000Z") + `","Bucket":"` + b.name +
 		`","RequestId":"` + c.r.ID + `","HostId":"` + hostID(c.r.ID) + `"}`
 	var problems [][]string
 	for i := range config.Rules {

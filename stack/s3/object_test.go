@@ -491,7 +491,7 @@ func TestDeleteObjects(t *testing.T) {
 	for _, e := range out.Errors {
 		got = append(got, *e.Key+" "+*e.Code)
 	}
-	if want := []string{"a", "none", "b", "kept PreconditionFailed", "a InvalidArgument"}; !slices.Equal(got, want) {
+	if want := []string{"a", "none", "b", "kept PreconditionFailed", "a NoSuchVersion"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	if w.body(b, "kept") != "data" || w.body(b, "a") != "NoSuchKey" {

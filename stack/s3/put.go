@@ -3,6 +3,8 @@ package s3
 import (
 	"crypto/rand"
 	"encoding/base32"
+	"encoding/binary"
+	"hash/crc32"
 	"net/http"
 	"slices"
 	"strconv"
@@ -129,9 +131,15 @@ type condition struct {
 
 func (c *call) condition() (condition, error) {
 	var w condition
-	unknown := func(name string) error {
+	refused := func(name, why string) error {
 		return refuse(http.StatusNotImplemented, "NotImplemented", "A header you provided implies functionality that is not implemented",
-			"Header", name, "additionalMessage", "We don't accept the provided value of "+name+" header for this API")
+			"Header", name, "additionalMessage", why)
+	}
+	unknown := func(name string) error {
+		return refused(name, "We don't accept the provided value of "+name+" header for this API")
+	}
+	if c.h.Header["If-None-Match"] != nil && c.h.Header["If-Match"] != nil {
+		return w, refused("If-Match,If-None-Match", "Multiple conditional request headers present in the request")
 	}
 	if v := c.h.Header["If-None-Match"]; v != nil {
 		if v[0] != "*" {
@@ -262,7 +270,7 @@ func (c *call) create(b *bucket, key string, v *version, how creation) (*version
 
 	v.Order, v.ID, v.Modified = c.s.next(), nullVersion, c.s.env.Clock.Now().UTC()
 	if b.settings.Versioning == "Enabled" {
-		v.ID = newVersionID()
+		v.ID = newVersionID(v.Order)
 	}
 	var batch store.Batch
 	var dropped []piece
@@ -319,14 +327,27 @@ func (s *Service) put(batch *store.Batch, b *bucket, key string, v *version) (dr
 	return dropped
 }
 
-// newVersionID makes an id of 32 characters, as S3's have.
-func newVersionID() string {
+// newVersionID makes an id of 32 characters, as S3's have, for a version of that order. The last of them check the
+// others, so that an id that was never given out is told from one that is gone.
+func newVersionID(order uint64) string {
 	var b [20]byte
-	rand.Read(b[:]) //nolint:errcheck // it does not fail
+	binary.BigEndian.PutUint64(b[:], order)
+	rand.Read(b[8:16]) //nolint:errcheck // it does not fail
+	binary.BigEndian.PutUint32(b[16:], crc32.ChecksumIEEE(b[:16]))
 	return base32.StdEncoding.EncodeToString(b[:])
 }
 
-// isVersionID reports whether an id could be one.
+// isVersionID reports whether an id is one that newVersionID has made.
 func isVersionID(id string) bool {
-	return len(id) == 32 && strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
+	b, err := base32.StdEncoding.DecodeString(id)
+	return err == nil && len(b) == 20 && binary.BigEndian.Uint32(b[16:]) == crc32.ChecksumIEEE(b[:16])
+}
+
+// orderOf is the order of the version that an id was made for.
+func orderOf(id string) uint64 {
+	b, err := base32.StdEncoding.DecodeString(id)
+	if err != nil || len(b) < 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(b)
 }

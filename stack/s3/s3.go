@@ -136,6 +136,8 @@ type call struct {
 	q params
 	// versioned is set by pick: the bucket has, or had, versioning.
 	versioned bool
+	// markers makes pick tell a key that is hidden by a delete marker from one that is not there.
+	markers bool
 }
 
 // Serve implements wire.HTTPService.
@@ -230,8 +232,7 @@ func (c *call) checkHeader(name, value string) error {
 		return nil
 	case name == "X-Amz-Bucket-Namespace" && value == "global":
 		return nil
-	case value == "false" && (name == "X-Amz-Bucket-Object-Lock-Enabled" || name == "X-Amz-Bypass-Governance-Retention" ||
-		name == "X-Amz-Server-Side-Encryption-Bucket-Key-Enabled"):
+	case value == "false" && (name == "X-Amz-Bucket-Object-Lock-Enabled" || name == "X-Amz-Server-Side-Encryption-Bucket-Key-Enabled"):
 		return nil
 	case name == "X-Amz-Optional-Object-Attributes": // there are no restored objects to tell of
 		return nil

@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -81,10 +82,13 @@ func tagsHeader(header http.Header) ([]tag, error) {
 		"The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.")
 	var tags []tag
 	for part := range strings.SplitSeq(values[0], "&") {
+		if part == "" {
+			continue
+		}
 		k, v, _ := strings.Cut(part, "=")
 		key, err := url.QueryUnescape(k)
 		value, err2 := url.QueryUnescape(v)
-		if err != nil || err2 != nil || slices.ContainsFunc(tags, func(o tag) bool { return o.Key == key }) {
+		if err != nil || err2 != nil || !isTagText(key) || !isTagText(value) || slices.ContainsFunc(tags, func(o tag) bool { return o.Key == key }) {
 			return nil, bad
 		}
 		t := tag{key, value}
@@ -106,16 +110,16 @@ func (c *call) readTags(most int) ([]tag, error) {
 		return nil, err
 	}
 	var tags []tag
-	sets := 0
+	seen := false
 	err = doc.each(map[string]func(*node) error{"TagSet": func(n *node) error {
+		if seen {
+			return malformedXML()
+		}
+		seen = true
 		var err error
-		sets++
 		tags, err = parseTags(n, most)
 		return err
 	}})
-	if err == nil && sets != 1 {
-		err = malformedXML()
-	}
 	return tags, err
 }
 
@@ -181,7 +185,12 @@ func (c *call) setBucketTags(b *bucket, tags []tag) error {
 }
 
 func (s *Service) getObjectTagging(c *call) error {
+	c.markers = true
 	_, v, err := c.find(false)
+	var f *failure
+	if errors.As(err, &f) && f.code == "NoSuchKey" {
+		f.members = []string{"Key", c.bucket + "/" + c.key} // as S3 has it here alone
+	}
 	if err != nil {
 		return err
 	}
@@ -224,6 +233,7 @@ func (s *Service) deleteObjectTagging(c *call) error {
 // alter replaces the version that a request names by one that differs in what change does to it. Nothing happens if
 // change returns false.
 func (c *call) alter(b *bucket, name string, change func(*version) bool) error {
+	c.markers = true
 	b.mu.Lock()
 	v, err := c.pick(b, c.key)
 	if b.gone {

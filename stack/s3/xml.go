@@ -60,8 +60,8 @@ func (d *document) boolean(name string, value bool) { d.text(name, strconv.Forma
 
 func (d *document) time(name string, t time.Time) { d.text(name, stamp(t)) }
 
-// stamp is how S3 writes times in documents.
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+// stamp is how S3 writes times in documents: in whole seconds, although it shows milliseconds.
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05") + ".000Z" }
 
 // escape writes a text so that a parser gives it back. Characters that XML 1.0 cannot hold are written as
 // references, as S3 does: clients ask for encoding-type=url to be spared them.
