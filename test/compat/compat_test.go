@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/millrace/millrace/stack"
+	"github.com/millrace/millrace/test/emulators"
 	"github.com/millrace/millrace/test/hub"
 	"github.com/millrace/millrace/test/services"
 )
@@ -61,9 +62,9 @@ func TestBinaryPassesEveryCase(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	port := freePort()
+	port := emulators.FreePort()
 	cmd := exec.Command(binary, "stack", "--listen", "127.0.0.1:"+strconv.Itoa(port), "--key", "AKIDEXAMPLE=secretsecret")
-	endpoint, stop, err := run(t.Context(), "millrace stack", cmd, port)
+	endpoint, stop, err := emulators.Run(t.Context(), "millrace stack", cmd, port)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,10 +85,10 @@ func TestBinaryPassesEveryCase(t *testing.T) {
 // written.
 func TestTheOthersRun(t *testing.T) {
 	t.Parallel()
-	results, failed := runAll(t.Context(), Others, "../..", t.TempDir)
-	for _, other := range Others {
+	results, failed := runAll(t.Context(), emulators.Others, "../..", t.TempDir)
+	for _, other := range emulators.Others {
 		t.Run(other.Name, func(t *testing.T) {
-			if err := failed[other.Name]; errors.Is(err, errMissing) {
+			if err := failed[other.Name]; errors.Is(err, emulators.ErrMissing) {
 				services.Missing(t, err.Error())
 			} else if err != nil {
 				t.Fatal(err)
@@ -176,7 +177,7 @@ func TestOutcomes(t *testing.T) {
 		"none beside it":   {Case{Service: "s3", With: []string{"sqs"}}, Unsupported},
 		"an unknown thing": {Case{Service: "s3", Run: func(t *T) { ok(t.S3.GetBucketAnalyticsConfiguration(t.ctx, analytics)) }}, Unsupported},
 	} {
-		if got := runOne(t.Context(), c.c, Target{Services: []string{"s3"}}, s.URL()); got.Verdict != c.want {
+		if got := runOne(t.Context(), c.c, emulators.Target{Services: []string{"s3"}}, s.URL()); got.Verdict != c.want {
 			t.Errorf("%s: got %+v", name, got)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/stack"
+	"github.com/millrace/millrace/test/emulators"
 	"github.com/millrace/millrace/test/services"
 )
 
@@ -31,7 +32,7 @@ func TestOtherLanguages(t *testing.T) {
 			return []string{"cli/scenario.sh", aws}
 		},
 		"@aws-sdk": func(t *testing.T) []string {
-			modules, err := filepath.Abs(modules("../..", ""))
+			modules, err := filepath.Abs(emulators.Modules("../..", ""))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -16,6 +16,7 @@ import (
 	"sync"
 
 	"github.com/millrace/millrace/stack"
+	"github.com/millrace/millrace/test/emulators"
 )
 
 func main() {
@@ -34,7 +35,7 @@ func generate(ctx context.Context, out string) error {
 		return err
 	}
 	defer s.Close()
-	targets := append([]Target{Stack}, Others...)
+	targets := append([]emulators.Target{Stack}, emulators.Others...)
 	results := make([]map[string]Result, len(targets))
 	results[0] = Run(ctx, Cases(), Stack, s.URL())
 	for id, r := range results[0] {
@@ -50,7 +51,7 @@ func generate(ctx context.Context, out string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	for i, t := range Others {
+	for i, t := range emulators.Others {
 		own, err := os.MkdirTemp(dir, t.Name)
 		if err != nil {
 			return err
@@ -67,7 +68,7 @@ func generate(ctx context.Context, out string) error {
 }
 
 // Stack is the local stack itself.
-var Stack = Target{Name: "millrace", Services: everything}
+var Stack = emulators.Target{Name: "millrace", Services: emulators.Everything}
 
 // Cases are all cases, by service.
 func Cases() (all []Case) {
@@ -94,7 +95,7 @@ func Cases() (all []Case) {
 
 // runAll runs the cases against several targets at once, each in a folder of its own below dir. It returns the
 // results by target, and the errors of those that could not be started.
-func runAll(ctx context.Context, targets []Target, root string, dir func() string) (results map[string]map[string]Result, failed map[string]error) {
+func runAll(ctx context.Context, targets []emulators.Target, root string, dir func() string) (results map[string]map[string]Result, failed map[string]error) {
 	results, failed = map[string]map[string]Result{}, map[string]error{}
 	var mu sync.Mutex
 	var wg sync.WaitGroup

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/millrace/millrace/test/emulators"
 )
 
 // titles are the services by the beginnings of the cases' ids.
@@ -13,7 +15,7 @@ var titles = [][2]string{
 }
 
 // page writes the comparison. results are those of the targets, in their order.
-func page(cases []Case, targets []Target, results []map[string]Result) string {
+func page(cases []Case, targets []emulators.Target, results []map[string]Result) string {
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	p("<!-- Written by `go run ./test/compat`. Do not edit. -->")

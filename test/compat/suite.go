@@ -17,6 +17,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/smithy-go"
+
+	"github.com/millrace/millrace/test/emulators"
 )
 
 // Case is one thing that a client may rely on.
@@ -50,7 +52,7 @@ type Result struct {
 const patience = 40 * time.Second
 
 // Run runs the cases against a target, several at once, and returns the results by the cases' ids.
-func Run(ctx context.Context, cases []Case, target Target, endpoint string) map[string]Result {
+func Run(ctx context.Context, cases []Case, target emulators.Target, endpoint string) map[string]Result {
 	results := map[string]Result{}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -73,7 +75,7 @@ func Run(ctx context.Context, cases []Case, target Target, endpoint string) map[
 	return results
 }
 
-func runOne(ctx context.Context, c Case, target Target, endpoint string) (r Result) {
+func runOne(ctx context.Context, c Case, target emulators.Target, endpoint string) (r Result) {
 	if !slices.Contains(target.Services, c.Service) {
 		return Result{Verdict: Absent}
 	}

@@ -1,4 +1,5 @@
-package main
+// Package emulators starts other emulators of AWS for tests and benchmarks.
+package emulators
 
 import (
 	"context"
@@ -28,13 +29,13 @@ type Target struct {
 	command func(root, dir string, port int) (*exec.Cmd, error)
 }
 
-// everything is what the local stack serves.
-var everything = []string{"sqs", "sns", "kinesis", "dynamodb", "streams", "s3", "events", "scheduler"}
+// Everything is what the local stack serves.
+var Everything = []string{"sqs", "sns", "kinesis", "dynamodb", "streams", "s3", "events", "scheduler"}
 
 // Others are the emulators, as test/services/install.sh installs them.
 var Others = []Target{
 	{
-		Name: "moto", Version: "5.2.1", Link: "https://github.com/getmoto/moto", Services: everything,
+		Name: "moto", Version: "5.2.1", Link: "https://github.com/getmoto/moto", Services: Everything,
 		command: func(_, _ string, port int) (*exec.Cmd, error) {
 			path, err := exec.LookPath("moto_server")
 			return exec.Command(path, "-H", "127.0.0.1", "-p", fmt.Sprint(port)), err
@@ -55,8 +56,8 @@ var Others = []Target{
 		Workers: 3, // it is slow
 		Name:    "kinesis-mock", Version: "0.6.2", Link: "https://github.com/etspaceman/kinesis-mock", Services: []string{"kinesis"},
 		command: func(root, _ string, port int) (*exec.Cmd, error) {
-			env := []string{fmt.Sprint("KINESIS_MOCK_PLAIN_PORT=", port), fmt.Sprint("KINESIS_MOCK_TLS_PORT=", freePort()),
-				"KINESIS_MOCK_CERT_PATH=" + modules(root, "kinesis-local/server.json"), "LOG_LEVEL=ERROR"}
+			env := []string{fmt.Sprint("KINESIS_MOCK_PLAIN_PORT=", port), fmt.Sprint("KINESIS_MOCK_TLS_PORT=", FreePort()),
+				"KINESIS_MOCK_CERT_PATH=" + Modules(root, "kinesis-local/server.json"), "LOG_LEVEL=ERROR"}
 			for _, what := range []string{"CREATE_STREAM", "DELETE_STREAM", "REGISTER_STREAM_CONSUMER", "SPLIT_SHARD", "MERGE_SHARDS", "UPDATE_SHARD_COUNT",
 				"START_STREAM_ENCRYPTION", "STOP_STREAM_ENCRYPTION", "DEREGISTER_STREAM_CONSUMER", "UPDATE_STREAM_MODE"} {
 				env = append(env, what+"_DURATION=50ms")
@@ -87,13 +88,14 @@ var Others = []Target{
 	},
 }
 
-func modules(root, path string) string {
+// Modules is the path of something that npm has installed.
+func Modules(root, path string) string {
 	return filepath.Join(root, "bin/tools/npm/node_modules", path)
 }
 
 func node(root string, env []string, program string, args ...string) (*exec.Cmd, error) {
 	path, err := exec.LookPath("node")
-	program = modules(root, program)
+	program = Modules(root, program)
 	if _, missing := os.Stat(program); missing != nil {
 		err = errors.Join(err, missing)
 	}
@@ -102,21 +104,21 @@ func node(root string, env []string, program string, args ...string) (*exec.Cmd,
 	return cmd, err
 }
 
-// errMissing is returned by Start if the target is not installed.
-var errMissing = errors.New("is not installed: run `make services`")
+// ErrMissing is returned by Start if the target is not installed.
+var ErrMissing = errors.New("is not installed: run `make services`")
 
 // Start runs a target until stop is called. root is the checkout, and dir a folder that is the target's own.
 func (t Target) Start(ctx context.Context, root, dir string) (endpoint string, stop func(), err error) {
-	port := freePort()
+	port := FreePort()
 	cmd, err := t.command(root, dir, port)
 	if err != nil {
-		return "", nil, fmt.Errorf("%s %w (%w)", t.Name, errMissing, err)
+		return "", nil, fmt.Errorf("%s %w (%w)", t.Name, ErrMissing, err)
 	}
-	return run(ctx, t.Name, cmd, port)
+	return Run(ctx, t.Name, cmd, port)
 }
 
-// run starts a server, and returns once it answers on the port.
-func run(ctx context.Context, name string, cmd *exec.Cmd, port int) (endpoint string, stop func(), err error) {
+// Run starts a server, and returns once it answers on the port.
+func Run(ctx context.Context, name string, cmd *exec.Cmd, port int) (endpoint string, stop func(), err error) {
 	var log strings.Builder
 	cmd.Stdout, cmd.Stderr = &log, &log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what it starts ends with it
@@ -149,8 +151,8 @@ func run(ctx context.Context, name string, cmd *exec.Cmd, port int) (endpoint st
 	}
 }
 
-// freePort is a port that nobody listens on just now.
-func freePort() int {
+// FreePort is a port that nobody listens on just now.
+func FreePort() int {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		panic(err) // a machine without a loopback address runs no test
