@@ -357,6 +357,7 @@ func (s *Service) putObjectACL(c *call) error {
 	if err != nil {
 		return err
 	}
+	c.markers = true
 	b.mu.RLock()
 	_, err = c.pick(b, c.key)
 	set := b.settings

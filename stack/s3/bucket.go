@@ -77,6 +77,7 @@ func (s *Service) createBucket(c *call) error {
 	if set.Region, err = place(c.r.Region, constraint); err != nil {
 		return err
 	}
+	set.Constraint = constraint
 	if err := c.initialAccess(&set); err != nil {
 		return err
 	}
@@ -106,13 +107,22 @@ func (s *Service) createBucket(c *call) error {
 }
 
 func (c *call) created() {
-	c.w.Header()["Location"] = []string{"/" + c.bucket}
+	location := "/" + c.bucket
+	if c.r.Region != "us-east-1" {
+		location = strings.Replace(c.r.Endpoint, "://", "://"+c.bucket+".", 1) + "/"
+	}
+	c.w.Header()["Location"] = []string{location}
 	c.w.Header()["X-Amz-Bucket-Arn"] = []string{"arn:aws:s3:::" + c.bucket}
 }
 
 // place is the region of a new bucket.
 func place(endpoint, constraint string) (string, error) {
-	if endpoint == "us-east-1" || endpoint == "aws-global" {
+	if endpoint == "aws-global" { // which clients sign for the region that it is in
+		f := refuse(http.StatusBadRequest, "AuthorizationHeaderMalformed",
+			"The authorization header is malformed; the region 'aws-global' is wrong; expecting 'us-east-1'", "Region", "us-east-1")
+		return "", f
+	}
+	if endpoint == "us-east-1" {
 		switch {
 		case constraint == "":
 			return "us-east-1", nil
@@ -146,6 +156,7 @@ func (s *Service) headBucket(c *call) error {
 	}
 	c.w.Header()["Content-Type"] = []string{"application/xml"}
 	c.w.Header()["X-Amz-Access-Point-Alias"] = []string{"false"}
+	c.w.Header()["X-Amz-Bucket-Arn"] = []string{"arn:aws:s3:::" + c.bucket}
 	return nil
 }
 
@@ -252,13 +263,16 @@ func (s *Service) getBucketLocation(c *call) error {
 		return err
 	}
 	d := newDocument()
-	d.root("LocationConstraint")
-	switch region := b.region(); region {
-	case "us-east-1":
-	default:
-		d.escape(region)
+	b.mu.RLock()
+	constraint := b.settings.Constraint
+	b.mu.RUnlock()
+	if constraint == "" {
+		d.WriteString(`<LocationConstraint xmlns="` + namespace + `"/>`)
+	} else {
+		d.root("LocationConstraint")
+		d.escape(constraint)
+		d.close("LocationConstraint")
 	}
-	d.close("LocationConstraint")
 	c.document(http.StatusOK, d)
 	return nil
 }

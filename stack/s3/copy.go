@@ -12,9 +12,8 @@ import (
 // origin is what a copy is made of. Its bytes are pinned.
 type origin struct {
 	*version
-	key       string
-	bucket    *bucket
-	versioned bool // the bucket's versions are told
+	key    string
+	bucket *bucket
 }
 
 // origin finds and pins the source of a copy.
@@ -55,7 +54,7 @@ func (c *call) origin() (*origin, error) {
 		return nil, err
 	}
 	c.s.bodies.pin(v.Body)
-	return &origin{version: v, key: key, bucket: b, versioned: b.settings.Versioning != ""}, nil
+	return &origin{version: v, key: key, bucket: b}, nil
 }
 
 // cutLast is strings.Cut at the last separator.
@@ -86,7 +85,7 @@ func (s *Service) copyObject(c *call) error {
 	if err := checkKey(c.key); err != nil {
 		return err
 	}
-	v, err := c.describe(b, c.h.Header)
+	v, err := c.describe(b, c.h.Header, fromLatin1)
 	if err != nil {
 		return err
 	}
@@ -154,7 +153,7 @@ func (s *Service) copyObject(c *call) error {
 	c.versioned = b.settings.Versioning != ""
 	b.mu.RUnlock()
 	c.stateID(v)
-	if src.versioned {
+	if src.ID != nullVersion {
 		header["X-Amz-Copy-Source-Version-Id"] = []string{src.ID}
 	}
 	d := newDocument()

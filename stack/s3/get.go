@@ -128,10 +128,10 @@ func (c *call) get() error {
 	header["Accept-Ranges"] = []string{"bytes"}
 	header["Content-Type"] = []string{defaultType}
 	for name, value := range v.Header {
-		header[name] = []string{value}
+		header[name] = []string{toLatin1(value)}
 	}
 	for name, value := range v.Meta {
-		header[metaPrefix+name] = []string{value}
+		header[metaPrefix+name] = []string{metaHeader(value)}
 	}
 	for _, p := range c.q {
 		if name := overrides[p.name]; name != "" {
@@ -153,7 +153,7 @@ func (c *call) get() error {
 	if len(v.Parts) > 0 && part != "" {
 		header["X-Amz-Mp-Parts-Count"] = []string{strconv.Itoa(len(v.Parts))}
 	}
-	if c.h.Header.Get("X-Amz-Checksum-Mode") == "ENABLED" {
+	if strings.EqualFold(c.h.Header.Get("X-Amz-Checksum-Mode"), "enabled") {
 		sum := v.Sum
 		if len(v.Parts) > 0 && part != "" {
 			i, _ := strconv.Atoi(part)
@@ -341,7 +341,8 @@ func (s *Service) getObjectAttributes(c *call) error {
 	}
 	if wanted["Checksum"] && v.Sum.Algorithm != "" {
 		d.open("Checksum")
-		d.text("Checksum"+v.Sum.Algorithm, v.Sum.Value)
+		value, _, _ := strings.Cut(v.Sum.Value, "-") // without the number of parts
+		d.text("Checksum"+v.Sum.Algorithm, value)
 		d.text("ChecksumType", v.Sum.Type)
 		d.close("Checksum")
 	}

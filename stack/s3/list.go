@@ -183,6 +183,7 @@ func (s *Service) listObjects(c *call) error {
 	}
 	marker := c.q.get("marker")
 	list, more := l.objects(b, marker)
+	c.w.Header()["X-Amz-Bucket-Region"] = []string{b.region()}
 	d := newDocument()
 	d.root("ListBucketResult")
 	d.text("Name", c.bucket)
@@ -283,6 +284,7 @@ func (s *Service) listObjectsV2(c *call) error {
 		marker = string(text[1:])
 	}
 	list, more := l.objects(b, marker)
+	c.w.Header()["X-Amz-Bucket-Region"] = []string{b.region()}
 	d := newDocument()
 	d.root("ListBucketResult")
 	d.text("Name", c.bucket)

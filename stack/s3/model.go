@@ -25,6 +25,7 @@ type bucket struct {
 // settings are what a bucket is besides its objects. A value is never changed after it is in a bucket.
 type settings struct {
 	Region     string
+	Constraint string `json:",omitempty"` // as it was created: "EU" is a region's old name
 	Created    time.Time
 	Versioning string // "", Enabled or Suspended
 	Tags       []tag  `json:",omitempty"`

@@ -89,7 +89,7 @@ func (s *Service) createMultipartUpload(c *call) error {
 	if err := checkKey(c.key); err != nil {
 		return err
 	}
-	v, err := c.describe(b, c.h.Header)
+	v, err := c.describe(b, c.h.Header, fromLatin1)
 	if err != nil {
 		return err
 	}
@@ -274,7 +274,7 @@ func (s *Service) uploadPartCopy(c *call) error {
 	}
 	header := c.w.Header()
 	header["X-Amz-Server-Side-Encryption"] = []string{"AES256"}
-	if src.versioned {
+	if src.ID != nullVersion {
 		header["X-Amz-Copy-Source-Version-Id"] = []string{src.ID}
 	}
 	doc := newDocument()
@@ -326,9 +326,17 @@ type claim struct {
 }
 
 func (c *call) claims() ([]claim, error) {
-	doc, err := c.readXML("CompleteMultipartUpload")
+	c.sumOfObject = true
+	text, err := c.read()
 	if err != nil {
 		return nil, err
+	}
+	if len(text) == 0 {
+		return nil, invalidRequest("You must specify at least one part")
+	}
+	doc, err := parseXML(text)
+	if err != nil || doc.name != "CompleteMultipartUpload" {
+		return nil, malformedXML()
 	}
 	var list []claim
 	err = doc.each(map[string]func(*node) error{"Part": func(n *node) error {
@@ -391,6 +399,12 @@ func (s *Service) completeMultipartUpload(c *call) error {
 		return err
 	}
 	want, err := c.condition()
+	if err != nil {
+		return err
+	}
+	b.mu.RLock()
+	_, err = c.upload(b)
+	b.mu.RUnlock()
 	if err != nil {
 		return err
 	}
@@ -465,9 +479,7 @@ func (u *upload) choosePartsOf(claims []claim) (parts []*part, numbers []int, er
 		last = n
 		p, ok := u.parts.Get(n)
 		if !ok || !sameETag(cl.etag, p.ETag) {
-			return nil, nil, refuse(http.StatusBadRequest, "InvalidPart", "One or more of the specified parts could not be found.  "+
-				"The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.",
-				"UploadId", u.ID, "PartNumber", cl.number, "ETag", strings.Trim(cl.etag, `"`))
+			return nil, nil, u.invalidPart(n, strings.Trim(cl.etag, `"`))
 		}
 		parts, numbers = append(parts, p), append(numbers, n)
 	}
@@ -479,6 +491,12 @@ func (u *upload) choosePartsOf(claims []claim) (parts []*part, numbers []int, er
 		}
 	}
 	return parts, numbers, nil
+}
+
+func (u *upload) invalidPart(number int, etag string) error {
+	return refuse(http.StatusBadRequest, "InvalidPart", "One or more of the specified parts could not be found.  "+
+		"The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.",
+		"UploadId", u.ID, "PartNumber", strconv.Itoa(number), "ETag", etag)
 }
 
 // assemble makes the object of an upload, and checks it against what the client says of it.
@@ -497,12 +515,16 @@ func (c *call) assemble(u *upload, claims []claim, numbers []int, parts []*part)
 	for i, p := range parts {
 		sum, given := claims[i].sums[a.name]
 		switch {
+		case u.Algorithm == "" && len(claims[i].sums) > 0, given && sum != p.Sum:
+			return nil, u.invalidPart(numbers[i], p.ETag)
+		case !given && len(claims[i].sums) > 0:
+			for other := range claims[i].sums {
+				return nil, refuse(http.StatusBadRequest, "BadDigest",
+					fmt.Sprintf("The %s you specified for part %d did not match what we received.", strings.ToLower(other), numbers[i]))
+			}
 		case !given && u.Type == composite:
 			return nil, invalidRequest("The upload was created using a %s checksum. The complete request must include the checksum for each part. "+
 				"It was missing for part %d in the request.", strings.ToLower(a.name), numbers[i])
-		case given && sum != p.Sum:
-			return nil, refuse(http.StatusBadRequest, "BadDigest",
-				fmt.Sprintf("The %s you specified for part %d did not match what we received.", strings.ToLower(a.name), numbers[i]))
 		}
 		sums, err := hex.DecodeString(p.ETag)
 		if err != nil {
@@ -720,10 +742,8 @@ func (s *Service) listMultipartUploads(c *call) error {
 	nextKey, nextID := "", ""
 	if len(list) > 0 {
 		last := &list[len(list)-1]
-		if last.shared == "" {
+		if last.shared == "" { // S3 tells no way on from a shared part
 			nextKey, nextID = last.key, last.u.ID
-		} else if more {
-			nextKey = last.shared
 		}
 	}
 	l.text(d, "NextKeyMarker", nextKey)

@@ -312,7 +312,7 @@ func TestChecksumsOfMultipartUploads(t *testing.T) {
 		wrong := u.parts[0]
 		wrong.ChecksumSHA256 = u.parts[1].ChecksumSHA256
 		in.MultipartUpload = &types.CompletedMultipartUpload{Parts: []types.CompletedPart{wrong}}
-	}); failed != "BadDigest" {
+	}); failed != "InvalidPart" {
 		t.Errorf("with the wrong sums: %q", failed)
 	}
 	out, failed := u.complete()

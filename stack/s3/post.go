@@ -52,7 +52,9 @@ func readForm(h *http.Request) (*form, error) {
 		name := strings.ToLower(part.FormName())
 		if name == "file" {
 			f.file = part
-			f.filename = path.Base(strings.ReplaceAll(part.FileName(), `\`, "/"))
+			if f.filename = part.FileName(); f.filename != "" {
+				f.filename = path.Base(strings.ReplaceAll(f.filename, `\`, "/"))
+			}
 			return f, nil
 		}
 		value, err := io.ReadAll(io.LimitReader(part, maxFields+1))
@@ -100,7 +102,9 @@ func (s *Service) postObject(c *call) error {
 	if !ok {
 		return invalidArgument("key", "", "Bucket POST must contain a field named 'key'.  If it is specified, please check the order of the fields.")
 	}
-	c.key = strings.ReplaceAll(key, "${filename}", f.filename)
+	if c.key = key; f.filename != "" {
+		c.key = strings.ReplaceAll(key, "${filename}", f.filename)
+	}
 	if c.key == "" {
 		return invalidArgument("key", "", "User key must have a length greater than 0.")
 	}
@@ -119,17 +123,19 @@ func (s *Service) postObject(c *call) error {
 			}
 		}
 	}
-	v, err := c.describe(b, header)
+	v, err := c.describe(b, header, func(s string) string { return s })
 	if err != nil {
 		return err
 	}
 	if text := f.get("tagging"); text != "" {
 		doc, err := parseXML([]byte(text))
-		if err != nil || doc.name != "Tagging" || len(doc.children) != 1 || doc.children[0].name != "TagSet" {
+		if err != nil {
 			return malformedXML()
 		}
-		if v.Tags, err = parseTags(doc.children[0], objectTags); err != nil {
-			return err
+		if doc.name == "Tagging" && len(doc.children) == 1 && doc.children[0].name == "TagSet" { // any other is no tags to S3
+			if v.Tags, err = parseTags(doc.children[0], objectTags); err != nil {
+				return err
+			}
 		}
 	}
 	if err := c.receiveFile(f, header, v, least, most); err != nil {
@@ -230,7 +236,7 @@ func (c *call) posted(f *form, v *version) error {
 	if target == "" {
 		target = f.get("redirect")
 	}
-	if u, err := url.Parse(target); target != "" && err == nil {
+	if u, err := url.Parse(target); err == nil && u.Scheme != "" && u.Host != "" {
 		q := u.Query()
 		q.Set("bucket", c.bucket)
 		q.Set("key", c.key)

@@ -41,8 +41,9 @@ func checkKey(key string) error {
 	return nil
 }
 
-// describe reads what an upload's headers say of the object, but for tags and checksum.
-func (c *call) describe(b *bucket, header http.Header) (*version, error) {
+// describe reads what an upload's headers say of the object, but for tags and checksum. What comes back as it was sent
+// goes through text.
+func (c *call) describe(b *bucket, header http.Header, text func(string) string) (*version, error) {
 	v := &version{}
 	for _, name := range kept {
 		value := header.Get(name)
@@ -53,7 +54,7 @@ func (c *call) describe(b *bucket, header http.Header) (*version, error) {
 			if v.Header == nil {
 				v.Header = make(map[string]string, 2)
 			}
-			v.Header[name] = utf8Text(value)
+			v.Header[name] = text(value)
 		}
 	}
 	size := 0
@@ -63,7 +64,7 @@ func (c *call) describe(b *bucket, header http.Header) (*version, error) {
 				v.Meta = map[string]string{}
 			}
 			rest = strings.ToLower(rest)
-			v.Meta[rest] = utf8Text(strings.Join(values, ","))
+			v.Meta[rest] = metaText(strings.Join(values, ","))
 			size += len(rest) + len(v.Meta[rest])
 		}
 	}
@@ -83,18 +84,6 @@ func (c *call) describe(b *bucket, header http.Header) (*version, error) {
 	var err error
 	v.ACL, err = c.aclHeaders(b, header)
 	return v, err
-}
-
-// utf8Text takes what is no UTF-8 for Latin 1, as headers once were.
-func utf8Text(s string) string {
-	if utf8.ValidString(s) {
-		return s
-	}
-	r := make([]rune, len(s))
-	for i := range len(s) {
-		r[i] = rune(s[i])
-	}
-	return string(r)
 }
 
 func checkClass(class string) error {
@@ -189,7 +178,7 @@ func (s *Service) putObject(c *call) error {
 	if err := checkKey(c.key); err != nil {
 		return err
 	}
-	v, err := c.describe(b, c.h.Header)
+	v, err := c.describe(b, c.h.Header, fromLatin1)
 	if err != nil {
 		return err
 	}

@@ -122,11 +122,17 @@ func (c *call) take(w *writer, size, most int64, fallback string) (*received, er
 	if err != nil {
 		return nil, err
 	}
-	a, value, err := chosen(header)
+	var (
+		a        *algorithm
+		value    string
+		trailing bool
+	)
+	if !c.sumOfObject {
+		a, value, err = chosen(header)
+	}
 	if err != nil {
 		return nil, err
 	}
-	trailing := false
 	if name := header.Get("X-Amz-Trailer"); name != "" {
 		if a != nil {
 			return nil, invalidRequest("Expecting a single x-amz-checksum- header")
@@ -140,7 +146,7 @@ func (c *call) take(w *writer, size, most int64, fallback string) (*received, er
 			return nil, invalidRequest("The value specified in the x-amz-trailer header is not supported")
 		}
 	}
-	if name := header.Get("X-Amz-Sdk-Checksum-Algorithm"); name != "" {
+	if name := header.Get("X-Amz-Sdk-Checksum-Algorithm"); name != "" && !c.sumOfObject {
 		switch wanted := algorithmOf(strings.ToUpper(name)); {
 		case wanted == nil:
 			return nil, unsupportedAlgorithm()
@@ -177,8 +183,12 @@ func (c *call) take(w *writer, size, most int64, fallback string) (*received, er
 
 	d.md5.Sum(rec.md5[:0])
 	if wantMD5 != nil && !bytes.Equal(wantMD5, rec.md5[:]) {
+		expected := hex.EncodeToString(wantMD5)
+		if c.q.has("partNumber") { // S3 shows it in another form here
+			expected = base64.StdEncoding.EncodeToString(wantMD5)
+		}
 		return nil, refuse(http.StatusBadRequest, "BadDigest", "The Content-MD5 you specified did not match what we received.",
-			"ExpectedDigest", hex.EncodeToString(wantMD5), "CalculatedDigest", base64.StdEncoding.EncodeToString(rec.md5[:]))
+			"ExpectedDigest", expected, "CalculatedDigest", base64.StdEncoding.EncodeToString(rec.md5[:]))
 	}
 	if d.sha256 != nil {
 		if sum := hex.EncodeToString(d.sha256.Sum(nil)); !strings.EqualFold(sum, declared) {

@@ -138,12 +138,19 @@ type call struct {
 	versioned bool
 	// markers makes pick tell a key that is hidden by a delete marker from one that is not there.
 	markers bool
+	// sumOfObject tells that a checksum in the headers is that of the object, not of the body.
+	sumOfObject bool
 }
 
 // Serve implements wire.HTTPService.
 func (s *Service) Serve(w http.ResponseWriter, h *http.Request, r *wire.Request) {
 	c := s.newCall(w, h, r)
 	op, err := operationOf(h, c.address, c.q)
+	if err != nil && c.bucket != "" { // first of all the bucket must be there
+		if _, e := c.bucketOf(c.bucket); e != nil {
+			err = e
+		}
+	}
 	if err == nil {
 		err = c.admit()
 	}
