@@ -179,7 +179,8 @@ func TestPagesOfKindsThatAreNoMoreAreRemoved(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(old), 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(old, nil, 0o666); err != nil {
+	other := filepath.Join(dir, pages, "other.md")
+	if err := errors.Join(os.WriteFile(old, []byte(head), 0o666), os.WriteFile(other, []byte("by another program"), 0o666)); err != nil {
 		t.Fatal(err)
 	}
 	if err := write(dir, map[string]string{pages + "/sources/new.md": "new"}); err != nil {
@@ -187,6 +188,9 @@ func TestPagesOfKindsThatAreNoMoreAreRemoved(t *testing.T) {
 	}
 	if _, err := os.Stat(old); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the old page: %v", err)
+	}
+	if _, err := os.Stat(other); err != nil {
+		t.Errorf("a page of another program: %v", err)
 	}
 	if got, err := os.ReadFile(filepath.Join(dir, pages, "sources", "new.md")); string(got) != "new" {
 		t.Errorf("the new page: %q, %v", got, err)

@@ -69,7 +69,7 @@ func generate(root string, families []family) (map[string]string, error) {
 	return files, errors.Join(errs...)
 }
 
-// write makes the files below root, and removes pages of kinds that are no more.
+// write makes the files below root, and removes pages that it wrote once, of kinds that are no more.
 func write(root string, files map[string]string) error {
 	for name, text := range files {
 		name = filepath.Join(root, filepath.FromSlash(name))
@@ -87,6 +87,9 @@ func write(root string, files map[string]string) error {
 		rel, err := filepath.Rel(root, name)
 		if _, ok := files[filepath.ToSlash(rel)]; err != nil || ok || !strings.HasSuffix(name, ".md") {
 			return err
+		}
+		if text, err := os.ReadFile(name); err != nil || !strings.HasPrefix(string(text), head) {
+			return err // another program's
 		}
 		return os.Remove(name)
 	})

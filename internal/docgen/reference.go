@@ -86,7 +86,8 @@ Anchors, aliases and ` + "`<<`" + ` work as in YAML 1.1.
 // indexPage lists all pages.
 func indexPage(families []family) string {
 	var b strings.Builder
-	b.WriteString(head + "# Reference\n\n- [The file](file.md): its frame, and how values are written\n")
+	b.WriteString(head + "# Reference\n\n- [The file](file.md): its frame, and how values are written\n" +
+		"- [The local stack and other emulators](emulators.md), case by case\n")
 	for _, f := range families {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", f.title, f.intro)
 		list(&b, f)
