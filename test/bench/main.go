@@ -49,7 +49,7 @@ func main() {
 	}
 	runs := flag.Int("runs", 5, "runs of each figure; the median is printed")
 	length := flag.Duration("length", 2*time.Second, "length of one run")
-	only := flag.String("only", "", "only these groups, separated by commas: documents, queue, http, wasm, invoke, start")
+	only := flag.String("only", "", "only these groups, separated by commas: documents, queue, http, wasm, invoke, start, stack")
 	output := flag.String("output", "table", "table or json")
 	binary := flag.String("binary", "bin/millrace", "the hub")
 	dir := flag.String("dir", ".", "folder for scratch files, on the disk to measure")
@@ -73,7 +73,7 @@ func run(runs int, length time.Duration, only, output, binary, dir string) error
 		name string
 		f    func() error
 	}{
-		{"documents", b.documents}, {"queue", b.queue}, {"http", b.queueHTTP}, {"wasm", b.wasm}, {"invoke", b.invoke}, {"start", b.start},
+		{"documents", b.documents}, {"queue", b.queue}, {"http", b.queueHTTP}, {"wasm", b.wasm}, {"invoke", b.invoke}, {"start", b.start}, {"stack", b.stack},
 	}
 	for _, g := range groups {
 		if only != "" && !slices.Contains(strings.Split(only, ","), g.name) {
