@@ -216,3 +216,30 @@ func TestTrimmedRecordsDoNotComeBack(t *testing.T) {
 		}
 	}
 }
+
+// A put that is refused while the disk is full and succeeds when it is repeated survives, though the item has not
+// changed since the first time.
+func TestAFullDiskMakesNoAcknowledgedItemLost(t *testing.T) {
+	t.Parallel()
+	w, d := durable(t)
+	w.table(t, "things", "id:S", "")
+	if err := os.Rename(d.dir, d.dir+"-away"); err != nil { // no disk has ever less room than one that is not there
+		t.Fatal(err)
+	}
+	if w.Env.Store.Reserve(1<<30) == nil {
+		t.Fatal("there is room where there is no directory")
+	}
+	put := `{"TableName":"things","Item":{"id":{"S":"1"}}}`
+	for range 2 {
+		if status, answer := w.post(t, "PutItem", put); status != 500 {
+			t.Fatalf("while the disk is full: %d %v", status, answer)
+		}
+	}
+	if err := os.Rename(d.dir+"-away", d.dir); err != nil {
+		t.Fatal(err)
+	}
+	w.must(t, "PutItem", put)
+	if got := d.crash(t, w).get(t, "things", item{"id": str("1")}); got == nil {
+		t.Error("the item is lost")
+	}
+}

@@ -36,7 +36,8 @@ func (s *Service) transactWriteItems(_ context.Context, r *wire.Request, in *tra
 		return nil, err
 	}
 	if done {
-		return s.transacted(list, in), nil
+		commit := s.env.Store.Barrier() // the first may still be on its way to the disk
+		return s.transacted(list, in), commit.Wait()
 	}
 	out, err := s.transact(list, in, name)
 	if err != nil {

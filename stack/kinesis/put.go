@@ -334,6 +334,7 @@ func (s *Service) fill(st *stream, h *shard, now int64, shards []*shard, p *put,
 		}
 	}
 	w.below = h.next
+	b.Revocable = true // finish forgets the records
 	w.commit = s.env.Store.Commit(&b)
 	if !durable {
 		h.show(w.below)

@@ -33,7 +33,6 @@ const (
 	keyReserved  = "sqs/n/"
 	keyTasks     = "sqs/t/"
 	keyDeleted   = "sqs/x/"
-	keyAll       = "sqs/"
 	reserveOrder = 1 << 12 // orders that one write reserves
 )
 

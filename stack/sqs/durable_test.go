@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
+	"github.com/millrace/millrace/stack/stacktest"
 	"github.com/millrace/millrace/stack/store"
 )
 
@@ -182,7 +183,7 @@ func TestNothingIsLeftOnDiskOfWhatIsGone(t *testing.T) {
 	w, _ := durable(t)
 	records := func() (list []string) {
 		t.Helper()
-		if err := w.kit.Env.Store.Load(keyAll, func(key string, _ []byte) error {
+		if err := w.kit.Env.Store.Load("sqs/", func(key string, _ []byte) error {
 			list = append(list, key[:len(keyQueue)])
 			return nil
 		}); err != nil {
@@ -222,5 +223,64 @@ func TestNothingIsLeftOnDiskOfWhatIsGone(t *testing.T) {
 	w.service.Reset()
 	if got := records(); len(got) != 0 {
 		t.Errorf("left are %s", got)
+	}
+}
+
+// A send that is refused while the disk is full and succeeds when it is repeated survives, though the queue has
+// known the message since the first time.
+func TestAFullDiskMakesNoAcknowledgedMessageLost(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "stack")
+	w := worldIn(t, dir)
+	w.create("q.fifo")
+	send := func() error {
+		_, err := w.client.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: aws.String("q.fifo"), MessageBody: aws.String("1"),
+			MessageGroupId: aws.String("g"), MessageDeduplicationId: aws.String("1")})
+		return err
+	}
+	if err := os.Rename(dir, dir+"-away"); err != nil { // no disk has ever less room than one that is not there
+		t.Fatal(err)
+	}
+	if w.kit.Env.Store.Reserve(1<<30) == nil {
+		t.Fatal("there is room where there is no directory")
+	}
+	if err := send(); status(err) != 500 {
+		t.Fatalf("while the disk is full: %v", err)
+	}
+	if err := os.Rename(dir+"-away", dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := send(); err != nil {
+		t.Fatal(err)
+	}
+	left := t.TempDir()
+	copyDir(t, dir, left)
+	worldIn(t, left).want("q.fifo", 10, "1")
+}
+
+// What is created while everything is forgotten is not forgotten half.
+func TestResetLeavesWhatIsCreatedMeanwhile(t *testing.T) {
+	t.Parallel()
+	w, _ := durable(t)
+	for range 50 {
+		w.create("old")
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			w.service.Reset()
+		}()
+		w.create("new")
+		<-done
+		there, kept := w.service.at(place{stacktest.Account, stacktest.Region, "new"}) != nil, false
+		if err := w.kit.Env.Store.Load(keyQueue, func(_ string, value []byte) error {
+			kept = kept || strings.Contains(string(value), `"new"`)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if there != kept {
+			t.Fatalf("the queue is there: %t; on the disk: %t", there, kept)
+		}
+		w.service.Reset()
 	}
 }

@@ -169,7 +169,7 @@ func (s *Service) activeTasks(account string) (n int) {
 // starts again.
 func (s *Service) run(q *queue, t *moveTask) {
 	s.env.Go(func(ctx context.Context) {
-		for ctx.Err() == nil {
+		for {
 			n := moveChunk
 			if t.rate > 0 {
 				n = 1
@@ -179,7 +179,7 @@ func (s *Service) run(q *queue, t *moveTask) {
 					return
 				}
 			}
-			if t.rate > 0 && clock.Sleep(ctx, q.clock, time.Second/time.Duration(t.rate)) != nil {
+			if t.rate > 0 && clock.Sleep(ctx, q.clock, time.Second/time.Duration(t.rate)) != nil || ctx.Err() != nil {
 				return
 			}
 		}

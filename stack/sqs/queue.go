@@ -306,7 +306,10 @@ func (q *queue) drop(m *message) {
 func (q *queue) delete(handle string, r receipt) error {
 	m := q.received[r.order]
 	switch {
-	case m == nil: // it is deleted already
+	case m == nil: // deleted already, which may still be on its way to the disk
+		if q.store.Durable() {
+			q.changes.Delete(q.messageKey(keyMessage, r.order))
+		}
 	case q.fifo && (m.state != inFlight || r.number < m.handle):
 		return expiredHandle(handle)
 	case r.number == m.stray: // the copy stays

@@ -64,6 +64,10 @@ func (s *Service) createQueue(_ context.Context, r *wire.Request, in *createQueu
 		if err := q.equals(given); err != nil {
 			return nil, err
 		}
+		there := s.env.Store.Barrier()
+		if err := there.Wait(); err != nil {
+			return nil, err
+		}
 		return &queueURLOutput{urlOf(r, p)}, nil
 	}
 	if at, ok := s.deleted[p]; ok {

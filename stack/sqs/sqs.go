@@ -45,15 +45,17 @@ func (s *Service) Reset() {
 	s.mu.Lock()
 	queues := s.queues
 	s.queues, s.deleted = map[place]*queue{}, map[place]int64{}
+	var b store.Batch
+	b.DeletePrefix(keyDeleted)
+	c := s.env.Store.Commit(&b)
 	s.mu.Unlock()
-	for _, q := range queues {
+	for _, q := range queues { // each by itself, and not queues that are created in the meantime
 		q.mu.Lock()
 		q.close()
+		q.eraseQueue()
+		c = q.commit()
 		q.mu.Unlock()
 	}
-	var b store.Batch
-	b.DeletePrefix(keyAll)
-	c := s.env.Store.Commit(&b)
 	if err := c.Wait(); err != nil {
 		s.env.Log.Error("forgetting the queues", "error", err)
 	}

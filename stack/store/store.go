@@ -5,6 +5,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -19,7 +20,8 @@ type Store struct {
 	dir string
 
 	mu     sync.Mutex
-	budget int64 // bytes that may be written before the disk's free space is looked at again
+	budget int64    // bytes that may be written before the disk's free space is looked at again
+	owed   []change // of batches that could not be written: the services' memory has them
 }
 
 // ErrFull is the cause of a Commit's failure for want of free space.
@@ -63,6 +65,8 @@ func (s *Store) Reserve(n int64) error {
 	if s.db == nil {
 		return nil
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.room(n)
 }
 
@@ -120,6 +124,10 @@ func after(prefix string) []byte {
 
 // Batch is a list of changes that happen together or not at all. The zero value is an empty one.
 type Batch struct {
+	// Revocable says that the service takes the changes back in its memory if Commit fails. Else they stay there, and the
+	// store writes them with the next batch.
+	Revocable bool
+
 	changes []change
 }
 
@@ -135,6 +143,9 @@ const (
 	remove
 	removePrefix
 )
+
+// Empty reports whether there are no changes.
+func (b *Batch) Empty() bool { return len(b.changes) == 0 }
 
 // Set gives a key a value, which the batch keeps: do not change it afterwards.
 func (b *Batch) Set(key string, value []byte) {
@@ -158,20 +169,84 @@ type Commit struct {
 // Commit puts a batch in line; batches reach the disk in the order of the calls, so a service calls it under the
 // lock that orders its changes. It does not wait for the disk: call Wait, without that lock, before the change
 // is acknowledged. Batches that wait at the same time share one flush.
+//
+// A batch that cannot be written, such as for want of space, is written with the next that can: so an acknowledged
+// change never rests on one that is in memory alone, and memory and disk agree again.
 func (s *Store) Commit(b *Batch) Commit {
 	if s.db == nil || len(b.changes) == 0 {
 		return Commit{}
 	}
-	var n int64
-	for _, c := range b.changes {
+	s.mu.Lock()
+	if len(s.owed) > 0 {
+		defer s.mu.Unlock()
+		return s.settle(b)
+	}
+	err := s.room(size(b.changes))
+	s.mu.Unlock()
+	var w *pebble.Batch
+	if err == nil {
+		w, err = s.apply(b.changes)
+	}
+	if err != nil && !b.Revocable {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.owed = append(s.owed, b.changes...)
+	}
+	return Commit{w, err}
+}
+
+// settle commits a batch together with what is owed. The caller holds s.mu.
+func (s *Store) settle(b *Batch) Commit {
+	changes := slices.Concat(s.owed, b.changes)
+	err := s.room(size(changes))
+	var w *pebble.Batch
+	if err == nil {
+		w, err = s.apply(changes)
+	}
+	switch {
+	case err == nil:
+		s.owed = nil
+	case !b.Revocable:
+		s.owed = append(s.owed, b.changes...)
+	}
+	return Commit{w, err}
+}
+
+func size(changes []change) (n int64) {
+	for _, c := range changes {
 		n += int64(len(c.key) + len(c.value))
 	}
-	err := s.room(n)
-	if err != nil {
-		return Commit{err: err}
+	return n
+}
+
+// Barrier is a Commit that has arrived once all has that was committed before, and what could not be written then. An
+// answer waits for it that rests on a change of another request, such as that a queue is there already.
+func (s *Store) Barrier() Commit {
+	if s.db == nil {
+		return Commit{}
 	}
+	s.mu.Lock()
+	if len(s.owed) > 0 {
+		defer s.mu.Unlock()
+		return s.settle(new(Batch))
+	}
+	s.mu.Unlock()
 	w := s.db.NewBatch()
-	for _, c := range b.changes {
+	err := w.LogData(nil, nil)
+	if err == nil {
+		err = s.db.ApplyNoSyncWait(w, pebble.Sync)
+	}
+	if err != nil {
+		return Commit{err: fmt.Errorf("writing to the stack's directory: %w", err)}
+	}
+	return Commit{batch: w}
+}
+
+// apply writes changes, without waiting for the disk.
+func (s *Store) apply(changes []change) (*pebble.Batch, error) {
+	w := s.db.NewBatch()
+	var err error
+	for _, c := range changes {
 		switch c.kind {
 		case set:
 			err = w.Set([]byte(c.key), c.value, nil)
@@ -188,15 +263,13 @@ func (s *Store) Commit(b *Batch) Commit {
 		err = s.db.ApplyNoSyncWait(w, pebble.Sync)
 	}
 	if err != nil {
-		return Commit{err: fmt.Errorf("writing to the stack's directory: %w", err)}
+		return nil, fmt.Errorf("writing to the stack's directory: %w", err)
 	}
-	return Commit{batch: w}
+	return w, nil
 }
 
-// room takes n bytes from the budget.
+// room takes n bytes from the budget. The caller holds s.mu.
 func (s *Store) room(n int64) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.budget -= n; s.budget >= 0 {
 		return nil
 	}

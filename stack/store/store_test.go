@@ -172,6 +172,78 @@ func TestAFullDiskRefusesAndRecovers(t *testing.T) {
 	}
 }
 
+func TestWhatCouldNotBeWrittenIsWrittenWithTheNext(t *testing.T) {
+	t.Parallel()
+	mem := vfs.NewCrashableMem()
+	fs := tight{mem, new(atomic.Uint64)}
+	s, err := open("dir", fs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	write := func(key, value string, revocable bool) error {
+		b := &Batch{Revocable: revocable}
+		if key != "" {
+			b.Set(key, []byte(value))
+		}
+		c := s.Commit(b)
+		return c.Wait()
+	}
+	for _, key := range []string{"a", "b", "a"} {
+		if err := write(key, "first", false); !errors.Is(err, ErrFull) {
+			t.Fatalf("on a full disk: %v", err)
+		}
+	}
+	if err := write("revoked", "x", true); !errors.Is(err, ErrFull) {
+		t.Fatalf("on a full disk: %v", err)
+	}
+	if err := write("", "", false); err != nil {
+		t.Errorf("who changes nothing is refused: %v", err)
+	}
+	if c := s.Barrier(); !errors.Is(c.Wait(), ErrFull) {
+		t.Error("a barrier passes though something is owed")
+	}
+	fs.free.Store(1 << 40)
+	if err := write("a", "second", false); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = open("dir", mem.CrashClone(vfs.CrashCloneCfg{})); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if got := keys(t, s, ""); !slices.Equal(got, []string{"a=second", "b=first"}) {
+		t.Errorf("after a crash: %q", got)
+	}
+}
+
+func TestABarrierWaitsForWhatWasCommittedBefore(t *testing.T) {
+	t.Parallel()
+	fs := vfs.NewCrashableMem()
+	s, err := open("dir", fs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	b := new(Batch)
+	b.Set("k", []byte("v"))
+	first := s.Commit(b)
+	second := s.Barrier()
+	if err := second.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	crashed, err := open("dir", fs.CrashClone(vfs.CrashCloneCfg{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer crashed.Close()
+	if got := keys(t, crashed, ""); !slices.Equal(got, []string{"k=v"}) {
+		t.Errorf("after a crash: %q", got)
+	}
+	if err := first.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestOneProcessAtATime(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
