@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -51,6 +53,9 @@ The stack's own interface is under /_millrace/: health, clock, faults, reset.`,
 			out := newOutput(cmd.ErrOrStderr())
 			defer out.close()
 			o.Log = logger(out, config.Log{Level: level, Format: "text"})
+			if os.Getenv("GOGC") == "" {
+				debug.SetGCPercent(300) // what a stack holds is small, and what it throws away is much
+			}
 			s, err := stack.New(o)
 			if err != nil {
 				return failed(err)
