@@ -92,7 +92,7 @@ func (s *Service) createBucket(c *call) error {
 			return refuse(http.StatusConflict, "BucketAlreadyOwnedByYou",
 				"Your previous request to create the named bucket succeeded and you already own it.", "BucketName", c.bucket)
 		}
-		c.created() // an old custom of this region alone
+		c.created("us-east-1") // an old custom of this region alone
 		return nil
 	}
 	s.buckets[id] = b
@@ -102,13 +102,13 @@ func (s *Service) createBucket(c *call) error {
 	if err := commit.Wait(); err != nil {
 		return err
 	}
-	c.created()
+	c.created(set.Region)
 	return nil
 }
 
-func (c *call) created() {
+func (c *call) created(region string) {
 	location := "/" + c.bucket
-	if c.r.Region != "us-east-1" {
+	if region != "us-east-1" {
 		location = strings.Replace(c.r.Endpoint, "://", "://"+c.bucket+".", 1) + "/"
 	}
 	c.w.Header()["Location"] = []string{location}

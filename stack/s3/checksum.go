@@ -11,6 +11,7 @@ import (
 	"hash"
 	"hash/crc32"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
@@ -107,6 +108,7 @@ func unsupportedAlgorithm() error {
 	for i := range algorithms {
 		names[i] = algorithms[i].name
 	}
+	slices.Sort(names)
 	return invalidRequest("Checksum algorithm provided is unsupported. Please try again with any of the valid types: [%s]",
 		strings.Join(names, ", "))
 }

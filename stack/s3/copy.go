@@ -85,7 +85,7 @@ func (s *Service) copyObject(c *call) error {
 	if err := checkKey(c.key); err != nil {
 		return err
 	}
-	v, err := c.describe(b, c.h.Header, fromLatin1)
+	v, err := c.describe(b, c.h.Header, ofHeaders)
 	if err != nil {
 		return err
 	}

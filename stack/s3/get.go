@@ -117,6 +117,11 @@ func (c *call) get() error {
 	if err != nil {
 		return err
 	}
+	for _, p := range c.q {
+		if overrides[p.name] != "" && strings.ContainsFunc(p.value, func(r rune) bool { return r > 0xff }) {
+			return invalidArgument(p.name, p.value, "Header value cannot be represented using ISO-8859-1.")
+		}
+	}
 	var r *reader
 	if c.h.Method != http.MethodHead {
 		if r, err = c.s.bodies.open(v.Body, offset, n); err != nil {
@@ -135,7 +140,7 @@ func (c *call) get() error {
 	}
 	for _, p := range c.q {
 		if name := overrides[p.name]; name != "" {
-			header[name] = []string{p.value}
+			header[name] = []string{toLatin1(p.value)}
 		}
 	}
 	header["Etag"] = []string{`"` + v.ETag + `"`}
@@ -154,17 +159,7 @@ func (c *call) get() error {
 		header["X-Amz-Mp-Parts-Count"] = []string{strconv.Itoa(len(v.Parts))}
 	}
 	if strings.EqualFold(c.h.Header.Get("X-Amz-Checksum-Mode"), "enabled") {
-		sum := v.Sum
-		if len(v.Parts) > 0 && part != "" {
-			i, _ := strconv.Atoi(part)
-			sum.Value = v.Parts[i-1].Sum
-			if sum.Value == "" {
-				sum = checksum{}
-			}
-			sum.headers(header)
-		} else if n == v.Size {
-			sum.headers(header)
-		}
+		c.showSum(header, v, n)
 	}
 	if partial {
 		header["Content-Range"] = []string{fmt.Sprintf("bytes %d-%d/%d", offset, offset+n-1, v.Size)}
@@ -178,6 +173,19 @@ func (c *call) get() error {
 		panic(http.ErrAbortHandler) // the client must not take it for the whole
 	}
 	return nil
+}
+
+// showSum states the checksum of n bytes of a version, if there is one.
+func (c *call) showSum(header http.Header, v *version, n int64) {
+	sum := v.Sum
+	i, err := strconv.Atoi(c.q.get("partNumber"))
+	switch {
+	case err == nil && len(v.Parts) > 0 && sum.Type == composite:
+		sum.Value = v.Parts[i-1].Sum
+	case n < v.Size:
+		return
+	}
+	sum.headers(header)
 }
 
 // extent is which bytes a request asks for.

@@ -89,7 +89,7 @@ func (s *Service) createMultipartUpload(c *call) error {
 	if err := checkKey(c.key); err != nil {
 		return err
 	}
-	v, err := c.describe(b, c.h.Header, fromLatin1)
+	v, err := c.describe(b, c.h.Header, ofHeaders)
 	if err != nil {
 		return err
 	}
@@ -493,6 +493,20 @@ func (u *upload) choosePartsOf(claims []claim) (parts []*part, numbers []int, er
 	return parts, numbers, nil
 }
 
+// agrees compares the checksum that a client states of the whole. S3 takes it for a composite one unless the type is
+// stated too, or can be no other; it does not mind one by an algorithm that the upload was not begun with, if it was
+// begun without any.
+func (u *upload) agrees(given *algorithm, value, sum string, typed bool) bool {
+	switch a := u.algorithm(); {
+	case given != a:
+		return u.Algorithm == ""
+	case u.Type == fullObject && !typed && a.canBe(composite):
+		return false
+	}
+	plain, _, _ := strings.Cut(sum, "-")
+	return value == sum || value == plain
+}
+
 func (u *upload) invalidPart(number int, etag string) error {
 	return refuse(http.StatusBadRequest, "InvalidPart", "One or more of the specified parts could not be found.  "+
 		"The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.",
@@ -552,7 +566,7 @@ func (c *call) assemble(u *upload, claims []claim, numbers []int, parts []*part)
 	if err != nil {
 		return nil, err
 	}
-	if given != nil && (given != a || value != v.Sum.Value && value != strings.TrimSuffix(v.Sum.Value, fmt.Sprintf("-%d", len(parts)))) {
+	if given != nil && !u.agrees(given, value, v.Sum.Value, header.Get("X-Amz-Checksum-Type") != "") {
 		return nil, refuse(http.StatusBadRequest, "BadDigest", "The "+strings.ToLower(a.name)+" you specified did not match the calculated checksum.")
 	}
 	return &v, nil

@@ -123,7 +123,7 @@ func (s *Service) postObject(c *call) error {
 			}
 		}
 	}
-	v, err := c.describe(b, header, func(s string) string { return s })
+	v, err := c.describe(b, header, ofForms)
 	if err != nil {
 		return err
 	}

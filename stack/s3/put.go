@@ -41,9 +41,16 @@ func checkKey(key string) error {
 	return nil
 }
 
-// describe reads what an upload's headers say of the object, but for tags and checksum. What comes back as it was sent
-// goes through text.
-func (c *call) describe(b *bucket, header http.Header, text func(string) string) (*version, error) {
+// encoding is in what form an upload states texts: they come in bytes from headers, and in Unicode from forms.
+type encoding struct{ header, meta func(string) string }
+
+var (
+	ofHeaders = encoding{fromLatin1, metaText}
+	ofForms   = encoding{func(s string) string { return s }, func(s string) string { return s }}
+)
+
+// describe reads what an upload's headers say of the object, but for tags and checksum.
+func (c *call) describe(b *bucket, header http.Header, texts encoding) (*version, error) {
 	v := &version{}
 	for _, name := range kept {
 		value := header.Get(name)
@@ -54,7 +61,7 @@ func (c *call) describe(b *bucket, header http.Header, text func(string) string)
 			if v.Header == nil {
 				v.Header = make(map[string]string, 2)
 			}
-			v.Header[name] = text(value)
+			v.Header[name] = texts.header(value)
 		}
 	}
 	size := 0
@@ -64,7 +71,7 @@ func (c *call) describe(b *bucket, header http.Header, text func(string) string)
 				v.Meta = map[string]string{}
 			}
 			rest = strings.ToLower(rest)
-			v.Meta[rest] = metaText(strings.Join(values, ","))
+			v.Meta[rest] = texts.meta(strings.Join(values, ","))
 			size += len(rest) + len(v.Meta[rest])
 		}
 	}
@@ -178,7 +185,7 @@ func (s *Service) putObject(c *call) error {
 	if err := checkKey(c.key); err != nil {
 		return err
 	}
-	v, err := c.describe(b, c.h.Header, fromLatin1)
+	v, err := c.describe(b, c.h.Header, ofHeaders)
 	if err != nil {
 		return err
 	}
