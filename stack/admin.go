@@ -71,6 +71,9 @@ func (s *Stack) admin() http.Handler {
 		if d < 0 {
 			return nil, fmt.Errorf("the clock cannot go back: it is %s", s.Now().Format(time.RFC3339))
 		}
+		if d > latest.Sub(s.Now()) {
+			return nil, fmt.Errorf("the clock goes to %s at most: it is %s", latest.Format(time.RFC3339), s.Now().Format(time.RFC3339))
+		}
 		s.Advance(d)
 		return map[string]any{"time": s.Now()}, nil
 	})

@@ -100,7 +100,8 @@ type Stack struct {
 	stop    context.CancelFunc
 	closing sync.RWMutex // held for writing once nothing may start any more
 	closed  bool
-	work    sync.WaitGroup
+	work    sync.WaitGroup                     // in the background, and requests
+	base    func(net.Listener) context.Context // of what ends when the stack closes
 
 	server *http.Server // of Start
 	url    string
@@ -138,19 +139,20 @@ func build(o Options, assemble func(*Stack, env.Env) error) (*Stack, error) {
 	}
 	var background context.Context
 	background, s.stop = context.WithCancel(context.Background())
+	s.base = func(net.Listener) context.Context { return background }
 	assembled := make(chan struct{}) // what services find to do at their start waits until all are there to be sent to
 	err := assemble(s, env.Env{Clock: s.clock, Store: s.store, Log: o.Log, Deliver: s.deliver, Go: func(f func(context.Context)) {
-		s.closing.RLock()
-		defer s.closing.RUnlock()
-		if !s.closed {
-			s.work.Go(func() {
-				select {
-				case <-assembled:
-					f(background)
-				case <-background.Done():
-				}
-			})
+		if !s.begin() {
+			return
 		}
+		go func() {
+			defer s.work.Done()
+			select {
+			case <-assembled:
+				f(background)
+			case <-background.Done():
+			}
+		}()
 	}})
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -176,19 +178,27 @@ func Start(o Options) (*Stack, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.listen(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// listen serves a free port of the loopback address until the stack closes.
+func (s *Stack) listen() error {
 	var lc net.ListenConfig
 	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, errors.Join(err, s.Close())
+		return err
 	}
 	s.url = "http://" + l.Addr().String()
-	s.server = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, Protocols: Protocols()}
+	s.server = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, Protocols: Protocols(), BaseContext: s.base}
 	s.work.Go(func() {
 		if err := s.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("the local stack's listener failed", "error", err)
 		}
 	})
-	return s, nil
+	return nil
 }
 
 // Protocols are what a server should speak whose handler is a stack: beside HTTP/1.1 also HTTP/2, and that without
@@ -204,8 +214,19 @@ func Protocols() *http.Protocols {
 // URL is where a stack made by Start listens.
 func (s *Stack) URL() string { return s.url }
 
-// Close stops the stack: requests under way are cut off, background work is waited for. What was acknowledged is kept
-// if the stack is durable.
+// begin counts what Close waits for, until work.Done. It reports false once the stack has begun to close.
+func (s *Stack) begin() bool {
+	s.closing.RLock()
+	defer s.closing.RUnlock()
+	if !s.closed {
+		s.work.Add(1)
+	}
+	return !s.closed
+}
+
+// Close stops the stack: requests under way are cut off, those and background work are waited for. What was
+// acknowledged is kept if the stack is durable. A server that has a stack of New as its handler is to be closed first,
+// else Close waits for receives that wait for messages.
 func (s *Stack) Close() error {
 	s.closing.Lock()
 	first := !s.closed
@@ -225,9 +246,12 @@ func (s *Stack) Close() error {
 // Now is the stack's time.
 func (s *Stack) Now() time.Time { return s.clock.Now().UTC() }
 
-// Advance puts the stack's clock forward: delays, timeouts, schedules and retention that end by then do. It does not
-// wait for what they start. Signatures are checked by the real time.
-func (s *Stack) Advance(d time.Duration) { s.clock.Advance(d) }
+// latest is how far the clock goes: times in nanoseconds end in 2262, and deadlines need room before that.
+var latest = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// Advance puts the stack's clock forward, but not beyond the year 2200: delays, timeouts, schedules and retention that
+// end by then do. It does not wait for what they start. Signatures are checked by the real time.
+func (s *Stack) Advance(d time.Duration) { s.clock.Advance(min(d, latest.Sub(s.Now()))) }
 
 // Fault makes operations go wrong until end is called.
 func (s *Stack) Fault(f Fault) (end func(), err error) {
@@ -256,6 +280,11 @@ var lambdaPath = regexp.MustCompile(`^/20\d\d-\d\d-\d\d/`)
 // ServeHTTP answers AWS clients, and refuses the web pages of other sites: a page must not reach a stack on the machine
 // of who looks at it.
 func (s *Stack) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !s.begin() {
+		answer(w, http.StatusServiceUnavailable, map[string]string{"error": "the stack is closed"})
+		return
+	}
+	defer s.work.Done()
 	if err := s.crossOrigin.Check(r); err != nil {
 		answer(w, http.StatusForbidden, map[string]string{"error": err.Error()})
 		return
