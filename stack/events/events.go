@@ -127,6 +127,9 @@ func (s *Service) Reset() {
 		for _, r := range c.replays {
 			r.stop()
 		}
+		for _, a := range c.archives {
+			a.gone = true
+		}
 	}
 	s.places = map[place]*contents{}
 	s.born = s.env.Clock.Now()

@@ -41,6 +41,7 @@ type rule struct {
 	expression cron.Expression
 	targets    []*target // compiled, replaced as a whole
 	next       time.Time // run of the schedule; zero if there is none
+	late       int       // runs that were made up since the schedule was last in time
 }
 
 func (r *rule) arn() string {

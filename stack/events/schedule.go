@@ -24,8 +24,11 @@ func (s *Service) arm(r *rule, after time.Time) {
 	s.alarm.Stop(r.id())
 }
 
+// maxLate is how many runs of a rule are made up after a jump of the clock: a week of minutes.
+const maxLate = 7 * 24 * 60
+
 // ring runs a rule whose time has come. Runs that a stopped stack has missed are not made up, as on AWS; those that
-// the clock of a running one has jumped over are.
+// the clock of a running one has jumped over are, up to maxLate.
 func (s *Service) ring(ctx context.Context, key ruleKey, at time.Time) {
 	s.mu.Lock()
 	r := s.scheduled(key)
@@ -33,11 +36,21 @@ func (s *Service) ring(ctx context.Context, key ruleKey, at time.Time) {
 		s.mu.Unlock()
 		return
 	}
+	now := s.env.Clock.Now()
 	s.arm(r, at)
+	switch late := !r.next.IsZero() && !r.next.After(now); {
+	case !late:
+		r.late = 0
+	case r.late < maxLate:
+		r.late++
+	default:
+		s.env.Log.Warn("runs of a rule that the clock has jumped over are left out", slog.String("rule", r.arn()), slog.Time("from", r.next), slog.Time("to", now))
+		r.late = 0
+		s.arm(r, now)
+	}
 	v := r.view()
 	s.mu.Unlock()
 
-	now := s.env.Clock.Now()
 	e := &inflight{id: uuid.NewString(), at: at, ingested: now, source: "aws.events", detailType: "Scheduled Event"}
 	x := event.ScheduledEvent(e.id, v.arn, v.account, v.region, at)
 	e.doc = event.AppendEventBridge(nil, &x)

@@ -1,8 +1,11 @@
 package events_test
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -222,4 +225,64 @@ func TestAClockThatGoesBack(t *testing.T) {
 		t.Errorf("ran at %s", d.Time)
 	}
 	k.Stop()
+}
+
+// A jump of years makes up a week of minutes, and then goes on from the present.
+func TestAJumpOfYears(t *testing.T) {
+	t.Parallel()
+	const week = 7 * 24 * 60
+	runs, n, caughtUp := make(chan string), 0, make(chan struct{})
+	w := worldOn(t, stacktest.New(t), func(_ context.Context, _ string, m env.Message) error {
+		if n++; n == week+1 {
+			close(caughtUp)
+		} else if n > week+1 {
+			runs <- m.Body
+		}
+		return nil
+	})
+	w.scheduled("r", "rate(1 minute)", asIs)
+	w.Clock.Advance(10 * 365 * 24 * time.Hour)
+	<-caughtUp
+	for w.Clock.Timers() == 0 {
+		runtime.Gosched()
+	}
+	w.Clock.Advance(time.Minute)
+	if d := read(t, <-runs); d.Time != "2035-12-31T03:05:05Z" {
+		t.Errorf("the next run is of %s", d.Time)
+	}
+}
+
+// An event that is on its way into an archive while everything is forgotten leaves nothing that a restart would stumble over.
+func TestResetWhileEventsAreArchived(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	defer s.Close()
+	w := worldOn(t, stacktest.On(t, s), nil)
+	bus := "arn:aws:events:us-east-1:000000000000:event-bus/default"
+	doc := `{"id":"1","source":"x","detail-type":"t","account":"000000000000","region":"us-east-1","time":"2026-01-02T03:04:05Z","resources":[],"detail":{}}`
+	for range 20 {
+		must[*eventbridge.CreateArchiveOutput](w)(w.client.CreateArchive(t.Context(), &eventbridge.CreateArchiveInput{
+			ArchiveName: aws.String("a"), EventSourceArn: &bus}))
+		var senders sync.WaitGroup
+		begun := make(chan struct{}, 16)
+		for range cap(begun) {
+			senders.Go(func() {
+				for i := range 10 {
+					if err := w.service.Deliver(t.Context(), bus, env.Message{Body: doc}); err != nil {
+						t.Error(err)
+					}
+					if i == 3 {
+						begun <- struct{}{}
+					}
+				}
+			})
+		}
+		<-begun
+		w.service.Reset()
+		senders.Wait()
+		if err := s.Load("events/archived/", func(key string, _ []byte) error { return fmt.Errorf("%s is left", key) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Stop()
 }

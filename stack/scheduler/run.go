@@ -63,6 +63,13 @@ func (s *Service) arm(x *schedule) bool {
 	return true
 }
 
+// skip leaves out the runs that are too old to be made.
+func (x *schedule) skip(now time.Time) {
+	if oldest := now.Add(-x.maximumAge() - time.Duration(x.Window)*time.Minute); x.Last.Before(oldest) {
+		x.Last = oldest
+	}
+}
+
 // resume goes on with the schedules after a restart. Runs that have become too old are left out. A clock that a test
 // has put forward is back then.
 func (s *Service) resume() {
@@ -72,11 +79,7 @@ func (s *Service) resume() {
 		for _, g := range groups {
 			for _, x := range g.schedules {
 				now := s.env.Clock.Now()
-				oldest := now.Add(-x.maximumAge() - time.Duration(x.Window)*time.Minute)
-				switch {
-				case x.Last.Before(oldest):
-					x.Last = oldest
-				case x.Last.After(now):
+				if x.skip(now); x.Last.After(now) {
 					x.Last = now
 				}
 				if x.Begin.After(now) {
@@ -107,7 +110,8 @@ func (s *Service) ring(ctx context.Context, key scheduleKey, at time.Time) {
 			}
 		}
 	} else {
-		s.env.Log.Warn("a run of a schedule is too old to be made", slog.String("schedule", x.arn()), slog.Time("run", run))
+		s.env.Log.Warn("a run of a schedule is too old to be made, as are those up to its maximum event age",
+			slog.String("schedule", x.arn()), slog.Time("run", run))
 	}
 
 	var b store.Batch
@@ -117,6 +121,7 @@ func (s *Service) ring(ctx context.Context, key scheduleKey, at time.Time) {
 		return
 	}
 	x.Last = run
+	x.skip(s.env.Clock.Now()) // else a jump of years would take hours
 	var err error
 	if !s.arm(x) && x.Action == remove {
 		delete(s.at(x.place)[x.Group].schedules, x.Name)

@@ -636,3 +636,23 @@ func TestAClockThatGoesBack(t *testing.T) {
 	}
 	k.Stop()
 }
+
+// A jump of years makes up the runs of the last day, which is a schedule's maximum event age.
+func TestAJumpOfYears(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.create(schedule("s", "rate(1 hour)", func(in *api.CreateScheduleInput) { in.Target.Input = aws.String("<aws.scheduler.scheduled-time>") }))
+	w.Await(1)
+	w.Clock.Advance(150 * 365 * 24 * time.Hour)
+	d := w.Await(25)
+	if first, last := d[1].Message.Body, d[24].Message.Body; first != "2175-11-26T04:04:05Z" || last != "2175-11-27T03:04:05Z" {
+		t.Errorf("ran from %s to %s", first, last)
+	}
+	for w.Clock.Timers() == 0 {
+		runtime.Gosched()
+	}
+	w.Clock.Advance(time.Hour)
+	if d := w.Await(26); d[25].Message.Body != "2175-11-27T04:04:05Z" {
+		t.Errorf("then %s", d[25].Message.Body)
+	}
+}
