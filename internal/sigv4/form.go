@@ -13,8 +13,8 @@ import (
 
 type formKey struct{}
 
-// FormCheck returns the check of a form's signature that VerifyS3 has left to be done, nil if there is none: the
-// signature is in the body, which VerifyS3 does not read. The names of the fields are in small letters.
+// FormCheck returns the check of a form's signature that VerifyS3Form has left to be done, nil if there is none: the
+// signature is in the body, which VerifyS3Form does not read. The names of the fields are in small letters.
 func FormCheck(ctx context.Context) func(fields map[string]string) error {
 	check, _ := ctx.Value(formKey{}).(func(map[string]string) error)
 	return check
@@ -64,7 +64,7 @@ func unknownKey(key string) error {
 
 func mismatch(key, toSign, given string) *Error {
 	return &Error{Code: "SignatureDoesNotMatch", Status: http.StatusForbidden, Message: doesNotMatch, Members: map[string]any{
-		"AWSAccessKeyId": clip(key), "StringToSign": toSign, "SignatureProvided": clip(given),
+		"AWSAccessKeyId": clip(key), "StringToSign": toSign, "StringToSignBytes": spaced(toSign), "SignatureProvided": clip(given),
 	}}
 }
 

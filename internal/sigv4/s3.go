@@ -19,11 +19,11 @@ import (
 )
 
 // VerifyS3 checks the signature of a request to S3, which signs otherwise than other services: the path is escaped once
-// and never normalised, the payload may be left out or signed in chunks, and so may forms and URLs be signed
+// and never normalised, the payload may be left out or signed in chunks, and URLs may be signed
 // (https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html).
 //
 // It does not read the body of a request that is signed for S3, but puts a reader in its place that checks it: what
-// that returns is not to be trusted before io.EOF. The signature of a form is left to FormCheck. The error, also the reader's, is an *Error in S3's words.
+// that returns is not to be trusted before io.EOF. The error, also the reader's, is an *Error in S3's words.
 func (v *Verifier) VerifyS3(r *http.Request) error {
 	rawPath, rawQuery := target(r)
 	query, err := parseQuery(rawQuery)
@@ -38,6 +38,8 @@ func (v *Verifier) VerifyS3(r *http.Request) error {
 			return refused(http.StatusBadRequest, "AuthorizationHeaderMalformed", "The authorization header is malformed; "+message(err))
 		}
 		return v.checkS3(r, s, rawPath, query)
+	case strings.HasPrefix(auth, "AWS "):
+		return v.checkOldHeader(r, auth[len("AWS "):], rawPath, query)
 	case auth != "":
 		return refused(http.StatusBadRequest, "InvalidRequest",
 			"The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
@@ -49,11 +51,18 @@ func (v *Verifier) VerifyS3(r *http.Request) error {
 		return v.checkS3(r, s, rawPath, query)
 	case has(query, "Signature") || has(query, "AWSAccessKeyId"):
 		return v.checkOldURL(r, rawPath, query)
-	case r.Method == http.MethodPost && strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/form-data"):
-		*r = *r.WithContext(context.WithValue(r.Context(), formKey{}, v.checkForm))
-		return nil
 	}
 	return refused(http.StatusForbidden, "AccessDenied", "Access Denied")
+}
+
+// VerifyS3Form is VerifyS3, but lets pass a request that may be a browser's form, whose signature is in the body. Whoever
+// takes it must ask FormCheck, and refuse what is no form.
+func (v *Verifier) VerifyS3Form(r *http.Request) error {
+	if r.Method != http.MethodPost || r.Header.Get("Authorization") != "" || r.URL.RawQuery != "" {
+		return v.VerifyS3(r)
+	}
+	*r = *r.WithContext(context.WithValue(r.Context(), formKey{}, v.checkForm))
+	return nil
 }
 
 func refused(status int, code, message string) *Error {
@@ -127,11 +136,13 @@ func (v *Verifier) checkS3(r *http.Request, s signature, rawPath string, query [
 		return refused(http.StatusBadRequest, "InvalidURI", "Couldn't parse the specified URI.")
 	}
 	payload := r.Header.Get("X-Amz-Content-Sha256")
-	if payload == "" {
-		payload = get(query, "X-Amz-Content-Sha256")
-	}
-	if payload == "" && s.presigned {
-		payload = unsigned
+	if s.presigned {
+		if !slices.Contains(s.headers, "x-amz-content-sha256") {
+			payload = get(query, "X-Amz-Content-Sha256")
+		}
+		if payload == "" {
+			payload = unsigned
+		}
 	}
 	if payload == "" && s.service == "s3" {
 		return refused(http.StatusBadRequest, "InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
@@ -145,7 +156,6 @@ func (v *Verifier) checkS3(r *http.Request, s signature, rawPath string, query [
 	canonical := r.Method + "\n" + escape(path, true) + "\n" + canonicalTail(r, s, query, payload)
 	if !hmac.Equal(s.digest, sign(key, s, canonical)) {
 		e := mismatch(s.accessKey, stringToSign(s, canonical), hex.EncodeToString(s.digest))
-		e.Members["StringToSignBytes"] = spaced(e.Members["StringToSign"])
 		e.Members["CanonicalRequest"], e.Members["CanonicalRequestBytes"] = canonical, spaced(canonical)
 		return e
 	}
@@ -217,13 +227,14 @@ func (h *Hashed) Read(p []byte) (int, error) {
 func (h *Hashed) Close() error { return h.body.Close() }
 
 // spaced shows the bytes of a text.
-func spaced(text any) string { return fmt.Sprintf("% x", text) }
+func spaced(text string) string { return fmt.Sprintf("% x", text) }
 
 // allSigned demands that S3's headers are signed.
 func allSigned(header http.Header, s signature) error {
 	var left []string
 	for name := range header {
-		if name = strings.ToLower(name); strings.HasPrefix(name, "x-amz-") && !slices.Contains(s.headers, name) {
+		if name = strings.ToLower(name); strings.HasPrefix(name, "x-amz-") && !slices.Contains(s.headers, name) &&
+			(!s.presigned || name != "x-amz-content-sha256") { // which is not minded then
 			left = append(left, name)
 		}
 	}
@@ -292,6 +303,35 @@ func (v *Verifier) checkOldURL(r *http.Request, rawPath string, query []param) e
 	if now := v.Clock.Now().UTC(); now.After(time.Unix(seconds, 0)) {
 		return hasExpired(time.Unix(seconds, 0), now)
 	}
+	return v.checkOld(r, key, given, expires, rawPath, query)
+}
+
+// checkOldHeader is checkOldURL for a request whose Authorization has a key and a signature.
+func (v *Verifier) checkOldHeader(r *http.Request, credential, rawPath string, query []param) error {
+	key, given, ok := strings.Cut(credential, ":")
+	if !ok {
+		return refused(http.StatusBadRequest, "InvalidArgument", "AWS authorization header is invalid.  Expected AwsAccessKeyId:signature")
+	}
+	text := r.Header.Get("X-Amz-Date")
+	date := "" // the line is empty if the other header has it
+	if text == "" {
+		text = r.Header.Get("Date")
+		date = text
+	}
+	at, err := http.ParseTime(text)
+	if err != nil {
+		if at, err = time.Parse(time.RFC1123Z, text); err != nil {
+			return refused(http.StatusForbidden, "AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
+		}
+	}
+	if err := v.checkS3Time(signature{date: at.UTC()}, query); err != nil {
+		return err
+	}
+	return v.checkOld(r, key, given, date, rawPath, query)
+}
+
+// checkOld checks a signature of the second version, in which date is the date of the request or the end of the URL.
+func (v *Verifier) checkOld(r *http.Request, key, given, date, rawPath string, query []param) error {
 	secret, ok := v.Keys[key]
 	if !ok {
 		return unknownKey(key)
@@ -316,7 +356,7 @@ func (v *Verifier) checkOldURL(r *http.Request, rawPath string, query []param) e
 	}
 	slices.Sort(names)
 	var head, tail strings.Builder
-	head.WriteString(r.Method + "\n" + header("Content-MD5") + "\n" + header("Content-Type") + "\n" + expires + "\n")
+	head.WriteString(r.Method + "\n" + header("Content-MD5") + "\n" + header("Content-Type") + "\n" + date + "\n")
 	for _, name := range slices.Compact(names) {
 		if strings.HasPrefix(name, "x-amz-") {
 			head.WriteString(name + ":" + header(name) + "\n")
@@ -335,7 +375,7 @@ func (v *Verifier) checkOldURL(r *http.Request, rawPath string, query []param) e
 		}
 	}
 	// The bucket is in the path, or it is one of the beginnings of the host.
-	err = compareOld(secret, key, head.String()+rawPath+tail.String(), given)
+	err := compareOld(secret, key, head.String()+rawPath+tail.String(), given)
 	for i := range len(r.Host) {
 		if err != nil && r.Host[i] == '.' && compareOld(secret, key, head.String()+"/"+r.Host[:i]+rawPath+tail.String(), given) == nil {
 			return nil

@@ -28,7 +28,7 @@ import (
 func s3Server(t *testing.T, now clock.Clock) *httptest.Server {
 	v := &sigv4.Verifier{Keys: map[string]string{"AKID": "secret/+="}, Clock: now, Skew: sigv4.DefaultSkew}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		err := v.VerifyS3(r)
+		err := v.VerifyS3Form(r)
 		var body []byte
 		if err == nil {
 			body, err = io.ReadAll(r.Body)
@@ -274,7 +274,11 @@ func TestS3Refusals(t *testing.T) {
 		"bad payload":        {signed(request("GET", "/b/k", "abc"), creds, now), "InvalidRequest: x-amz-content-sha256 must be"},
 		"other body":         {withBody(signed(request("PUT", "/b/k", emptySum), creds, now), "text"), "XAmzContentSHA256Mismatch: "},
 		"header not signed":  {withHeader(signed(request("GET", "/b/k", emptySum), creds, now), "X-Amz-Acl", "private"), "AccessDenied: There were headers present"},
-		"second version":     {withHeader(request("GET", "/b/k", ""), "Authorization", "AWS AKID:x"), "InvalidRequest: The authorization mechanism"},
+		"third version":      {withHeader(request("GET", "/b/k", ""), "Authorization", "AWS3 AKID:x"), "InvalidRequest: The authorization mechanism"},
+		"second, no date":    {withHeader(request("GET", "/b/k", ""), "Authorization", "AWS AKID:x"), "AccessDenied: AWS authentication requires a valid Date"},
+		"second, wrong":      {withHeader(withHeader(request("GET", "/b/k", ""), "Authorization", "AWS AKID:x"), "Date", now.Format(http.TimeFormat)), "SignatureDoesNotMatch: "},
+		"second, malformed":  {withHeader(request("GET", "/b/k", ""), "Authorization", "AWS AKID"), "InvalidArgument: AWS authorization header is invalid."},
+		"second, old":        {withHeader(withHeader(request("GET", "/b/k", ""), "Authorization", "AWS AKID:x"), "Date", now.Add(-time.Hour).Format(http.TimeFormat)), "RequestTimeTooSkewed: "},
 		"malformed":          {withHeader(request("GET", "/b/k", ""), "Authorization", "AWS4-HMAC-SHA256 Credential"), "AuthorizationHeaderMalformed: "},
 		"URL":                {presigned(nil, now), ""},
 		"URL expired":        {presigned(nil, now.Add(-2*time.Minute)), "AccessDenied: Request has expired"},
@@ -320,6 +324,8 @@ def get(url, method="GET", data=None, headers={}):
 c = client("path")
 key = "a b/c+d~ü&"
 c.put_object(Bucket="bucket", Key=key, Body=b"text", Metadata={"a": "b"})
+client("path", "s3").put_object(Bucket="bucket", Key=key, Body=b"text", Metadata={"a": "b"}, Tagging="a=b")
+client("path", "s3").get_object(Bucket="bucket", Key=key, VersionId="v", ResponseContentType="a/b")
 class Stream(io.RawIOBase):
     def __init__(self): self.left = 20000
     def readable(self): return True

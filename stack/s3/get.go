@@ -107,7 +107,7 @@ func (c *call) get() error {
 	defer c.s.bodies.unpin(v.Body)
 	if err := conditions(c.h.Header, "", v, c.h.Method, c.s.env.Clock.Now()); err != nil {
 		if err == errNotModified { //nolint:errorlint // it is never wrapped
-			c.w.Header()["Etag"] = []string{`"` + v.ETag + `"`}
+			c.w.Header()["ETag"] = []string{`"` + v.ETag + `"`}
 			c.w.Header()["Last-Modified"] = []string{httpTime(v.Modified)}
 			c.stateID(v)
 		}
@@ -143,7 +143,7 @@ func (c *call) get() error {
 			header[name] = []string{toLatin1(p.value)}
 		}
 	}
-	header["Etag"] = []string{`"` + v.ETag + `"`}
+	header["ETag"] = []string{`"` + v.ETag + `"`}
 	header["Last-Modified"] = []string{httpTime(v.Modified)}
 	header["X-Amz-Server-Side-Encryption"] = []string{"AES256"}
 	header["Content-Length"] = []string{strconv.FormatInt(n, 10)}

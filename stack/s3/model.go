@@ -131,7 +131,7 @@ func checkOwner(owner string, b *bucket) error {
 // it again for the right one.
 func (c *call) inRegion(b *bucket) error {
 	region := b.region()
-	if c.r.AccessKey == "" || c.r.Region == region || c.q.has("AWSAccessKeyId") {
+	if c.r.AccessKey == "" || c.r.Region == region || c.old {
 		return nil
 	}
 	f := refuse(400, "AuthorizationHeaderMalformed",

@@ -214,7 +214,7 @@ func (s *Service) uploadPart(c *call) error {
 		return err
 	}
 	header := c.w.Header()
-	header["Etag"] = []string{`"` + p.ETag + `"`}
+	header["ETag"] = []string{`"` + p.ETag + `"`}
 	header["X-Amz-Server-Side-Encryption"] = []string{"AES256"}
 	if rec.claimed || u.Algorithm != "" {
 		header[algorithmOf(rec.sum.Algorithm).header] = []string{rec.sum.Value}

@@ -167,9 +167,7 @@ func (c *call) identify(f *form) {
 	if isAccount(key) {
 		c.r.Account = key
 	}
-	if f.get("awsaccesskeyid") != "" { // signed without a region
-		c.q = append(c.q, param{"AWSAccessKeyId", key})
-	}
+	c.old = f.get("awsaccesskeyid") != ""
 }
 
 // receiveFile reads the file of a form.
@@ -227,7 +225,7 @@ func (c *call) receiveFile(f *form, header http.Header, v *version, least, most 
 // posted answers a form as it asks to be.
 func (c *call) posted(f *form, v *version) error {
 	header := c.w.Header()
-	header["Etag"] = []string{`"` + v.ETag + `"`}
+	header["ETag"] = []string{`"` + v.ETag + `"`}
 	header["Location"] = []string{c.location()}
 	header["X-Amz-Server-Side-Encryption"] = []string{"AES256"}
 	v.Sum.headers(header)
@@ -341,6 +339,10 @@ func (f *form) hold(text, bucket, key string, now time.Time) (least, most int64,
 	for _, condition := range policy.Conditions {
 		switch c := condition.(type) {
 		case map[string]any:
+			if len(c) != 1 {
+				return 0, 0, refuse(http.StatusBadRequest, "InvalidPolicyDocument",
+					"Invalid Policy: Invalid Simple-Condition: Simple-Conditions must have exactly one property specified.")
+			}
 			for name, want := range c {
 				name = strings.ToLower(name)
 				covered[name] = true

@@ -215,7 +215,7 @@ func (s *Service) putObject(c *call) error {
 		return err
 	}
 	header := c.w.Header()
-	header["Etag"] = []string{`"` + v.ETag + `"`}
+	header["ETag"] = []string{`"` + v.ETag + `"`}
 	header["X-Amz-Server-Side-Encryption"] = []string{"AES256"}
 	v.Sum.headers(header)
 	v.showID(header)

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/millrace/millrace/internal/sigv4"
 	"github.com/millrace/millrace/stack/env"
 	"github.com/millrace/millrace/stack/store"
 	"github.com/millrace/millrace/stack/wire"
@@ -134,6 +135,8 @@ type call struct {
 	h *http.Request
 	r *wire.Request
 	q params
+	// old tells of a signature that names no region.
+	old bool
 	// versioned is set by pick: the bucket has, or had, versioning.
 	versioned bool
 	// markers makes pick tell a key that is hidden by a delete marker from one that is not there.
@@ -150,6 +153,9 @@ func (s *Service) Serve(w http.ResponseWriter, h *http.Request, r *wire.Request)
 		if _, e := c.bucketOf(c.bucket); e != nil {
 			err = e
 		}
+	}
+	if err == nil && op.name != "PostObject" && sigv4.FormCheck(h.Context()) != nil { // it is not signed yet
+		err = accessDenied()
 	}
 	if err == nil {
 		err = c.admit()
@@ -181,8 +187,8 @@ func (c *call) admit() error {
 		return err
 	}
 	if c.r.AccessKey == "" {
-		if key := c.q.get("AWSAccessKeyId"); key != "" { // a URL presigned by the second version of signatures
-			c.r.AccessKey = key
+		if key := c.oldKey(); key != "" {
+			c.r.AccessKey, c.old = key, true
 			if isAccount(key) {
 				c.r.Account = key
 			}
@@ -198,13 +204,22 @@ func (c *call) admit() error {
 	return nil
 }
 
+// oldKey is the key of a signature of the second version, which names no region.
+func (c *call) oldKey() string {
+	if credential, ok := strings.CutPrefix(c.h.Header.Get("Authorization"), "AWS "); ok {
+		key, _, _ := strings.Cut(credential, ":")
+		return key
+	}
+	return c.q.get("AWSAccessKeyId")
+}
+
 // hoist makes headers of the parameters of a presigned URL that stand for some.
 func (c *call) hoist() error {
 	for _, p := range c.q {
-		if len(p.name) < 6 || !strings.EqualFold(p.name[:6], "x-amz-") {
+		name := http.CanonicalHeaderKey(p.name)
+		if !strings.HasPrefix(name, "X-Amz-") && name != "If-Match" && name != "If-None-Match" {
 			continue
 		}
-		name := http.CanonicalHeaderKey(p.name)
 		switch name {
 		case "X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-Signature", "X-Amz-Signedheaders":
 			continue

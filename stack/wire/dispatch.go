@@ -234,7 +234,7 @@ func (d *Dispatcher) serveOwn(w http.ResponseWriter, h *http.Request, x *exchang
 	w.Header().Set("X-Amz-Request-Id", x.ID)
 	d.log.Debug("request", "service", x.Service, "operation", x.Operation, "region", x.Region, "account", x.Account, "request", x.ID)
 	if d.verifier != nil {
-		if err := d.verifier.VerifyS3(h); err != nil {
+		if err := d.verifier.VerifyS3Form(h); err != nil {
 			s.Handler.Refuse(w, h, &x.Request, signatureError(err))
 			return
 		}
@@ -299,6 +299,9 @@ func (d *Dispatcher) find(x *exchange, h *http.Request, signedFor string) (*oper
 		return nil, unknown(prefix, name)
 	}
 	s := d.byName[signedFor]
+	if s == nil && strings.HasPrefix(h.Header.Get("Content-Type"), "application/x-amz-json-") {
+		return nil, &Error{Code: "MissingAction", Message: "The request must contain the header X-Amz-Target."}
+	}
 	form := h.Method == http.MethodPost && strings.HasPrefix(h.Header.Get("Content-Type"), "application/x-www-form-urlencoded")
 	if s == nil && signedFor != "" && signedFor != "s3" {
 		if form {
@@ -371,6 +374,9 @@ func (d *Dispatcher) read(w http.ResponseWriter, h *http.Request, x *exchange, i
 		if errors.As(err, &large) {
 			return &Error{Code: "RequestEntityTooLargeException", Status: http.StatusRequestEntityTooLarge,
 				Message: fmt.Sprintf("The request is larger than %d bytes.", most)}
+		}
+		if h.Context().Err() == nil { // else the client has gone
+			return &Error{Code: "IncompleteBody", Message: "The request's body could not be read: " + err.Error()}
 		}
 		return fmt.Errorf("reading the request: %w", err)
 	}
