@@ -15,6 +15,9 @@ import (
 // tooOld is how long ago an item must not have expired to be deleted.
 const tooOld = 5 * 365 * 24 * time.Hour
 
+// farthest is a second beyond any that the clock comes to. A time.Time does not hold all that an item may name.
+const farthest = 1 << 40
+
 // expiry is the second in which an item expires, and whether it does.
 func (t *table) expiry(item attr.Item) (int64, bool) {
 	v, ok := item.Get(t.TTL)
@@ -57,7 +60,7 @@ func (t *table) setTTL(attribute string) {
 // firstExpiry is when the next item expires that is still to be deleted.
 func (t *table) firstExpiry(now time.Time) (at time.Time, ok bool) {
 	t.expiring.Ascend(expiryKey(now.Add(-tooOld).Unix(), ""), func(key string, _ *entry) bool {
-		at, ok = time.Unix(int64(binary.BigEndian.Uint64([]byte(key[:8]))), 0), true
+		at, ok = time.Unix(min(int64(binary.BigEndian.Uint64([]byte(key[:8]))), farthest), 0), true
 		return false
 	})
 	return at, ok

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -40,6 +41,9 @@ func Open(dir string) (*Store, error) { return open(dir, vfs.Default) }
 
 func open(dir string, fs vfs.FS) (*Store, error) {
 	db, err := pebble.Open(dir, &pebble.Options{FS: fs, Logger: quiet{}, FormatMajorVersion: pebble.FormatNewest})
+	if errors.Is(err, syscall.EAGAIN) {
+		err = fmt.Errorf("another process has it open: %w", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the stack's directory %s: %w", dir, err)
 	}

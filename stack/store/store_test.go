@@ -2,8 +2,12 @@ package store
 
 import (
 	"errors"
+	"flag"
 	"fmt"
+	"os"
+	"os/exec"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -252,8 +256,24 @@ func TestOneProcessAtATime(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
+	if out, err := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestOpenElsewhere$", dir).CombinedOutput(); err == nil || !strings.Contains(string(out), "another process has it open") {
+		t.Errorf("another process: %v %s", err, out)
+	}
 	if second, err := Open(dir); err == nil {
 		second.Close()
 		t.Error("a directory can be open twice")
 	}
+}
+
+// TestOpenElsewhere is the other process of TestOneProcessAtATime.
+func TestOpenElsewhere(t *testing.T) {
+	t.Parallel()
+	if flag.NArg() == 0 {
+		t.Skip("it is for another test")
+	}
+	s, err := Open(flag.Arg(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
 }

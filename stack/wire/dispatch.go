@@ -299,7 +299,7 @@ func (d *Dispatcher) find(x *exchange, h *http.Request, signedFor string) (*oper
 		return nil, unknown(prefix, name)
 	}
 	s := d.byName[signedFor]
-	if s == nil && strings.HasPrefix(h.Header.Get("Content-Type"), "application/x-amz-json-") {
+	if s == nil && h.Method == http.MethodPost && h.URL.Path == "/" && strings.HasPrefix(h.Header.Get("Content-Type"), "application/x-amz-json-") {
 		return nil, &Error{Code: "MissingAction", Message: "The request must contain the header X-Amz-Target."}
 	}
 	form := h.Method == http.MethodPost && strings.HasPrefix(h.Header.Get("Content-Type"), "application/x-www-form-urlencoded")

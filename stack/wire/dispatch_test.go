@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -380,6 +381,34 @@ func TestSignaturesAreVerified(t *testing.T) {
 			}
 			if c.status >= 400 && got.Operation != "" {
 				t.Errorf("%s was called", got.Operation)
+			}
+		})
+	}
+}
+
+// What a client has got wrong is its error, in its protocol.
+func TestBrokenRequests(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, target string
+		body         io.Reader
+		says         string
+	}{
+		{"a body that breaks off", "AmazonSQS.SendMessage", iotest.ErrReader(io.ErrUnexpectedEOF), `"IncompleteBody"`},
+		{"no target", "", strings.NewReader("{}"), `"MissingAction"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var got Request
+			r := httptest.NewRequest("POST", "http://127.0.0.1:4566/", c.body)
+			r.Header.Set("Content-Type", "application/x-amz-json-1.0")
+			if c.target != "" {
+				r.Header.Set("X-Amz-Target", c.target)
+			}
+			w := httptest.NewRecorder()
+			world(new(raw), &got, Config{}).ServeHTTP(w, r)
+			if w.Code != http.StatusBadRequest || !strings.Contains(strings.ReplaceAll(w.Body.String(), "#", `"`), c.says[1:]) || got.Operation != "" {
+				t.Errorf("%d %s", w.Code, w.Body)
 			}
 		})
 	}
