@@ -89,7 +89,7 @@ func (s *Store) Load(prefix string, f func(key string, value []byte) error) erro
 		return fmt.Errorf("reading the stack's directory: %w", err)
 	}
 	for it.First(); it.Valid(); it.Next() {
-		if err := f(string(it.Key()), it.Value()); err != nil {
+		if err := read(f, string(it.Key()), it.Value()); err != nil {
 			return errors.Join(err, it.Close())
 		}
 	}
@@ -97,6 +97,17 @@ func (s *Store) Load(prefix string, f func(key string, value []byte) error) erro
 		return fmt.Errorf("reading the stack's directory: %w", err)
 	}
 	return nil
+}
+
+// read calls f. A value that f stumbles over is an error that names it: what is on a disk may be damaged, or be of
+// another version.
+func read(f func(key string, value []byte) error, key string, value []byte) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("the value of %q in the stack's directory cannot be right: %v", key, v)
+		}
+	}()
+	return f(key, value)
 }
 
 // Get returns a copy of a value, and whether there is one. It is for what is too large to hold in memory.

@@ -89,6 +89,9 @@ func TestWhatWasWaitedForSurvivesACrash(t *testing.T) {
 	if err := s.Load("", func(string, []byte) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("Load: %v", err)
 	}
+	if err := s.Load("a/3", func(_ string, v []byte) error { _ = v[len(v)]; return nil }); err == nil || !strings.Contains(err.Error(), `"a/3"`) {
+		t.Errorf("Load of a value that cannot be read: %v", err)
+	}
 }
 
 func TestChangesHappenInTheOrderOfCommit(t *testing.T) {
