@@ -173,14 +173,15 @@ func TestOutcomes(t *testing.T) {
 		c    Case
 		want Verdict
 	}{
-		"no such service":  {Case{Service: "sqs"}, Absent},
-		"none beside it":   {Case{Service: "s3", With: []string{"sqs"}}, Unsupported},
-		"an unknown thing": {Case{Service: "s3", Run: func(t *T) { ok(t.S3.GetBucketAnalyticsConfiguration(t.ctx, analytics)) }}, Unsupported},
+		"no such service": {Case{Service: "sqs"}, Absent},
+		"none beside it":  {Case{Service: "s3", With: []string{"sqs"}}, Unsupported},
+		"an unknown thing": {Case{Service: "s3", Run: func(t *T) {
+			b := t.bucket("b")
+			ok(t.S3.GetBucketAnalyticsConfiguration(t.ctx, &s3.GetBucketAnalyticsConfigurationInput{Bucket: &b, Id: ptr("i")}))
+		}}, Unsupported},
 	} {
 		if got := runOne(t.Context(), c.c, emulators.Target{Services: []string{"s3"}}, s.URL()); got.Verdict != c.want {
 			t.Errorf("%s: got %+v", name, got)
 		}
 	}
 }
-
-var analytics = &s3.GetBucketAnalyticsConfigurationInput{Bucket: ptr("b"), Id: ptr("i")}
