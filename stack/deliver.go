@@ -43,8 +43,8 @@ func (s *Stack) allowed(t target, arn string, m env.Message) error {
 	if t.policy == nil || m.Principal == "" || s.options.Policies == Ignore {
 		return nil
 	}
-	account := ""
-	if parts := strings.SplitN(m.From, ":", 6); len(parts) == 6 {
+	account := m.Account
+	if parts := strings.SplitN(m.From, ":", 6); len(parts) == 6 && account == "" {
 		account = parts[4]
 	}
 	var p *policy.Policy

@@ -31,6 +31,8 @@ type Message struct {
 	// From is the ARN of the resource that sends, as a policy's aws:SourceArn, Principal the service that acts
 	// for it, such as "sns.amazonaws.com".
 	From, Principal string
+	// Account is that of the sender, if From does not say: the ARN of a bucket does not.
+	Account string
 
 	Body       string
 	Subject    string // for topics

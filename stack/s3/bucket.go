@@ -87,7 +87,11 @@ func (s *Service) createBucket(c *call) error {
 	var batch store.Batch
 	s.mu.Lock()
 	if old := s.buckets[id]; old != nil {
+		there := s.env.Store.Barrier()
 		s.mu.Unlock()
+		if err := there.Wait(); err != nil {
+			return err
+		}
 		if c.r.Region != "us-east-1" || old.region() != "us-east-1" || tagged {
 			return refuse(http.StatusConflict, "BucketAlreadyOwnedByYou",
 				"Your previous request to create the named bucket succeeded and you already own it.", "BucketName", c.bucket)

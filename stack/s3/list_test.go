@@ -48,7 +48,7 @@ func TestListsAreCutIntoPages(t *testing.T) {
 	b := w.bucket("bucket")
 	random := rand.New(rand.NewPCG(1, 2))
 	var keys []string
-	for range 60 {
+	for range 40 {
 		var k strings.Builder
 		for range 1 + random.IntN(5) {
 			k.WriteString([]string{"a", "b", "/", "--", "ü", " ", "\U0001F600"}[random.IntN(7)])
@@ -66,7 +66,7 @@ func TestListsAreCutIntoPages(t *testing.T) {
 
 	for _, delimiter := range []string{"", "/", "--", "b"} {
 		for _, prefix := range []string{"", "a", "a/", "/", "ü", "none"} {
-			for _, limit := range []int32{1, 2, 3, 7, 1000} {
+			for _, limit := range []int32{1, 3, 1000} {
 				name := fmt.Sprintf("prefix %q delimiter %q by %d", prefix, delimiter, limit)
 				want := model(visible, prefix, delimiter)
 				slices.Sort(want)

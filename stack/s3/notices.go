@@ -48,9 +48,8 @@ type laneKey struct{ Account, Bucket, Key, Target string }
 type state uint8
 
 const (
-	pending state = iota // the change is not on the disk yet
+	pending state = iota // the change is on its way to the disk
 	ready
-	void // the change was refused by the disk
 )
 
 // notices are all that are on their way. The methods may be called concurrently.
@@ -124,9 +123,9 @@ func (ns *notices) add(batch *store.Batch, list []*notice) {
 	}
 }
 
-// deliver sends notices whose change is on the disk, or forgets them if it could not get there. It returns when they
-// have arrived, or it is no use waiting.
-func (ns *notices) deliver(ctx context.Context, list []*notice, committed bool) {
+// deliver sends notices whose change is on the disk, or stands in memory since it could not get there yet. It returns
+// when they have arrived, or it is no use waiting.
+func (ns *notices) deliver(ctx context.Context, list []*notice) {
 	if len(list) == 0 {
 		return
 	}
@@ -134,9 +133,6 @@ func (ns *notices) deliver(ctx context.Context, list []*notice, committed bool) 
 	ns.mu.Lock()
 	for _, n := range list {
 		n.state = ready
-		if !committed {
-			n.state = void
-		}
 		switch l := ns.lanes[n.Lane]; {
 		case l == nil: // forgotten
 		case !l.busy: // this goroutine is as good as any
@@ -244,7 +240,7 @@ func (ns *notices) hold(l *lane) {
 // arrived takes a notice out of its lane and the store.
 func (ns *notices) arrived(l *lane, n *notice) {
 	var batch store.Batch
-	if n.state == ready && ns.env.Store.Durable() {
+	if ns.env.Store.Durable() {
 		batch.Delete(noticePrefix + hex16(n.Order))
 	}
 	ns.mu.Lock()
@@ -261,9 +257,6 @@ func (ns *notices) arrived(l *lane, n *notice) {
 }
 
 func (ns *notices) send(ctx context.Context, n *notice) error {
-	if n.state == void {
-		return nil
-	}
 	err := ns.env.Deliver(ctx, n.Lane.Target, n.Message)
 	if err == nil && n.Twice {
 		err = ns.env.Deliver(ctx, n.Lane.Target, n.Message)

@@ -339,10 +339,10 @@ func (c *call) tryTargets(b *bucket, config *notification) error {
 	return nil
 }
 
-// message wraps a document for a target.
+// message wraps a document for a target, or if k is nil for an event bus.
 func (c *call) message(b *bucket, k *kind, body string) env.Message {
-	m := env.Message{From: "arn:aws:s3:::" + b.name, Principal: "s3.amazonaws.com", Body: body, TraceHeader: c.h.Header.Get("X-Amzn-Trace-Id")}
-	if k.service == "sns" {
+	m := env.Message{From: "arn:aws:s3:::" + b.name, Principal: "s3.amazonaws.com", Account: b.account, Body: body, TraceHeader: c.h.Header.Get("X-Amzn-Trace-Id")}
+	if k != nil && k.service == "sns" {
 		m.Subject = "Amazon S3 Notification"
 	}
 	return m
@@ -438,7 +438,7 @@ func (c *call) tell(b *bucket, h happening) []*notice {
 		}
 		if body := c.busEvent(b, &h, now, sequencer); body != "" {
 			add("arn:aws:events:"+b.settings.Region+":"+b.account+":event-bus/default",
-				env.Message{From: "arn:aws:s3:::" + b.name, Principal: "s3.amazonaws.com", Body: body, TraceHeader: c.h.Header.Get("X-Amzn-Trace-Id")})
+				c.message(b, nil, body))
 		}
 	}
 	return list

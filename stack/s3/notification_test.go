@@ -104,7 +104,7 @@ func TestTestEvent(t *testing.T) {
 	}
 	targets := []string{d[0].Target, d[1].Target}
 	slices.Sort(targets)
-	if !slices.Equal(targets, []string{topicARN, queueARN}) || d[0].Message.From != "arn:aws:s3:::bucket" || d[0].Message.Principal != "s3.amazonaws.com" {
+	if !slices.Equal(targets, []string{topicARN, queueARN}) || d[0].Message.From != "arn:aws:s3:::bucket" || d[0].Message.Principal != "s3.amazonaws.com" || d[0].Message.Account != "111111111111" {
 		t.Errorf("%+v", d)
 	}
 	var doc map[string]string

@@ -284,13 +284,18 @@ func (c *call) create(b *bucket, key string, v *version, how creation) (*version
 func (c *call) finish(b *bucket, batch *store.Batch, dropped []piece, list []*notice) error {
 	notices := c.s.outgoing()
 	notices.add(batch, list)
-	commit := c.s.env.Store.Commit(batch)
+	var commit store.Commit
+	if batch.Empty() { // what is so already must be so for good
+		commit = c.s.env.Store.Barrier()
+	} else {
+		commit = c.s.env.Store.Commit(batch)
+	}
 	b.mu.Unlock()
 	err := commit.Wait()
 	if err == nil {
 		c.s.bodies.removeFiles(dropped)
 	}
-	notices.deliver(c.h.Context(), list, err == nil)
+	notices.deliver(c.h.Context(), list)
 	return err
 }
 

@@ -1,7 +1,6 @@
 package s3
 
 import (
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -26,13 +25,14 @@ func addressOf(host, path string) address {
 }
 
 func bucketOfHost(host string) string {
-	if !strings.Contains(host, ".") {
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
+		host = host[:i]
+	}
+	host = strings.TrimSuffix(host, ".")
+	if host == "" || !isLetter(host[len(host)-1]) || !strings.Contains(host, ".") { // an address, or no domain
 		return ""
 	}
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	host = strings.ToLower(host)
 	labels := strings.Split(host, ".")
 	for i := len(labels) - 1; i >= 0; i-- { // from the end: a bucket's name may have an s3 in it
 		if labels[i] == "s3" || strings.HasPrefix(labels[i], "s3-") {
@@ -45,6 +45,8 @@ func bucketOfHost(host string) string {
 	}
 	return bucket
 }
+
+func isLetter(c byte) bool { return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' }
 
 // params are the parameters of a query, in order.
 type params []param

@@ -245,15 +245,14 @@ func (c *call) alter(b *bucket, name string, change func(*version) bool) error {
 	}
 	c.stateID(v)
 	n := *v
+	var batch store.Batch
 	if !change(&n) {
-		b.mu.Unlock()
-		return nil
+		return c.finish(b, &batch, nil, nil)
 	}
 	o, _ := b.objects.Get(c.key)
 	versions := slices.Clone(o.versions)
 	versions[slices.Index(versions, v)] = &n
 	b.objects.Set(c.key, &object{versions: versions})
-	var batch store.Batch
 	c.s.save(&batch, b, c.key, &n)
 	list := c.tell(b, happening{name: name, key: c.key, version: &n, versioned: n.ID != nullVersion})
 	return c.finish(b, &batch, nil, list)
