@@ -3,8 +3,11 @@
 package stacktest
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"sync"
 	"testing"
@@ -131,5 +134,24 @@ func Config(endpoint string) aws.Config {
 	return aws.Config{
 		Region: Region, BaseEndpoint: aws.String(endpoint), RetryMaxAttempts: 1,
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+		HTTPClient:  &http.Client{Transport: whole{http.DefaultTransport.(*http.Transport).Clone()}},
 	}
+}
+
+// whole sends bodies that are in memory. The SDK, as of version 1.48, closes a request's body as soon as it has the
+// answer's header; if net/http then still looks whether the body has more, it takes that for a failure and closes the
+// connection under the hands of who reads the answer.
+type whole struct{ *http.Transport }
+
+func (w whole) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil {
+		defer r.Body.Close()
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		r = r.Clone(r.Context())
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	return w.Transport.RoundTrip(r)
 }

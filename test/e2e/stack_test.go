@@ -35,7 +35,7 @@ import (
 
 const arnBase = ":us-east-1:" + stacktest.Account + ":"
 
-// clients are the AWS clients of one endpoint.
+// clients are the AWS clients of one endpoint. They do not try again: an acknowledgement is one.
 type clients struct {
 	sqs       *sqs.Client
 	sns       *sns.Client
@@ -47,10 +47,8 @@ type clients struct {
 	scheduler *scheduler.Client
 }
 
-// clientsOf returns clients that make so many attempts.
-func clientsOf(endpoint string, attempts int) clients {
+func clientsOf(endpoint string) clients {
 	c := stacktest.Config(endpoint)
-	c.RetryMaxAttempts = attempts
 	return clients{sqs.NewFromConfig(c), sns.NewFromConfig(c), kinesis.NewFromConfig(c), dynamodb.NewFromConfig(c), dynamodbstreams.NewFromConfig(c),
 		s3.NewFromConfig(c, func(o *s3.Options) { o.UsePathStyle = true }), eventbridge.NewFromConfig(c), scheduler.NewFromConfig(c)}
 }
@@ -132,7 +130,7 @@ func TestNoAcknowledgedWriteIsLostWhenTheStackIsKilled(t *testing.T) {
 		return h
 	}
 	h := start()
-	c := clientsOf(h.AWS, 1) // an acknowledgement is one, and not that of a second attempt
+	c := clientsOf(h.AWS)
 	ctx := t.Context()
 	sent := c.queue(t, "sent", map[string]string{"VisibilityTimeout": "0"})
 	deleted := c.queue(t, "deleted", map[string]string{"VisibilityTimeout": "0"})
@@ -260,7 +258,6 @@ func TestNoAcknowledgedWriteIsLostWhenTheStackIsKilled(t *testing.T) {
 		h = start()
 	}
 	defer h.Kill()
-	c = clientsOf(h.AWS, 5) // version 1.48 of the SDK now and then closes the connection while it reads a long answer
 	ctx = t.Context()
 
 	missing := func(kind string, got []string) {
@@ -402,7 +399,7 @@ func TestTheStackOfAHubRunsItsFunctions(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer h.Kill()
-	c, ctx, function := clientsOf(h.AWS, 5), t.Context(), "arn:aws:lambda"+arnBase+"function:f"
+	c, ctx, function := clientsOf(h.AWS), t.Context(), "arn:aws:lambda"+arnBase+"function:f"
 
 	topic := must[*sns.CreateTopicOutput](t)(c.sns.CreateTopic(ctx, &sns.CreateTopicInput{Name: aws.String("news")}))
 	must[*sns.SubscribeOutput](t)(c.sns.Subscribe(ctx, &sns.SubscribeInput{TopicArn: topic.TopicArn, Protocol: aws.String("lambda"), Endpoint: &function}))
