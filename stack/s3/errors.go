@@ -98,6 +98,8 @@ func (c *call) refuse(err error) {
 	)
 	switch {
 	case errors.As(err, &f):
+	case errors.Is(err, errGone):
+		f = noSuchKey(c.key)
 	case errors.As(err, &e):
 		f = refuse(e.Status, e.Code, e.Message)
 		if f.status == 0 {

@@ -183,9 +183,7 @@ func (s *Service) newCall(w http.ResponseWriter, h *http.Request, r *wire.Reques
 
 // admit looks at what all operations have in common.
 func (c *call) admit() error {
-	if err := c.hoist(); err != nil {
-		return err
-	}
+	c.hoist()
 	if c.r.AccessKey == "" {
 		if key := c.oldKey(); key != "" {
 			c.r.AccessKey, c.old = key, true
@@ -214,7 +212,7 @@ func (c *call) oldKey() string {
 }
 
 // hoist makes headers of the parameters of a presigned URL that stand for some.
-func (c *call) hoist() error {
+func (c *call) hoist() {
 	for _, p := range c.q {
 		name := http.CanonicalHeaderKey(p.name)
 		if !strings.HasPrefix(name, "X-Amz-") && name != "If-Match" && name != "If-None-Match" {
@@ -224,11 +222,13 @@ func (c *call) hoist() error {
 		case "X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-Signature", "X-Amz-Signedheaders":
 			continue
 		}
+		if strings.HasPrefix(name, "X-Amz-Checksum-") || name == "X-Amz-Sdk-Checksum-Algorithm" {
+			continue // S3 does not mind them: a URL is made before there is a body
+		}
 		if _, ok := c.h.Header[name]; !ok {
 			c.h.Header[name] = []string{p.value}
 		}
 	}
-	return nil
 }
 
 // known are the headers that some operation of the stack minds, or that ask for nothing.
