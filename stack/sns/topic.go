@@ -107,18 +107,13 @@ func (s *Service) createTopic(_ context.Context, r *wire.Request, in *createTopi
 	arn := r.ARN("sns", *in.Name)
 	s.mu.Lock()
 	if t := s.topics[arn]; t != nil {
-		defer s.mu.Unlock()
-		for name, v := range attributes {
-			if t.attribute(name) != v {
-				return nil, invalid("Attributes Reason: Topic already exists with different attributes")
-			}
+		err := t.equals(attributes, tags)
+		there := s.env.Store.Barrier() // whoever created it may still be waiting for the disk
+		s.mu.Unlock()
+		if err == nil {
+			err = there.Wait()
 		}
-		for k, v := range tags {
-			if have, ok := t.Tags[k]; !ok || have != v {
-				return nil, invalid("Tags Reason: Topic already exists with different tags")
-			}
-		}
-		return &createTopicOutput{TopicArn: arn}, nil
+		return &createTopicOutput{TopicArn: arn}, err
 	}
 	t := newTopic(arn, topicRecord{Attributes: attributes, Tags: tags})
 	s.topics[arn] = t
@@ -128,6 +123,21 @@ func (s *Service) createTopic(_ context.Context, r *wire.Request, in *createTopi
 		return nil, err
 	}
 	return &createTopicOutput{TopicArn: arn}, nil
+}
+
+// equals refuses what a topic that exists cannot be created again with.
+func (t *topic) equals(attributes, tags map[string]string) error {
+	for name, v := range attributes {
+		if t.attribute(name) != v {
+			return invalid("Attributes Reason: Topic already exists with different attributes")
+		}
+	}
+	for k, v := range tags {
+		if have, ok := t.Tags[k]; !ok || have != v {
+			return invalid("Tags Reason: Topic already exists with different tags")
+		}
+	}
+	return nil
 }
 
 func newTopic(text string, rec topicRecord) *topic {
