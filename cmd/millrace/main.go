@@ -75,6 +75,7 @@ document that an AWS Lambda function receives, and runs a function for it: at on
 queue with retries and destinations. Functions are unmodified Lambda handlers, WebAssembly modules, HTTP
 endpoints, or Lambda functions elsewhere.`,
 		Example: `  millrace serve configs/quickstart.yaml     run a hub
+  millrace stack                             serve local AWS services to test against
   millrace check                             check millrace.yaml
   millrace invoke hello --payload '{}'       run a function of the running hub
   millrace dlq ls                            list the events that were given up
