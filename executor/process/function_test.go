@@ -162,8 +162,9 @@ func TestTemporaryFilesSurviveAReset(t *testing.T) {
 
 func TestEndAfterAnAnswerIsNobodysFailure(t *testing.T) {
 	t.Parallel()
-	f := open(t, config(t, "provided"), deps(t, nil))
 	for range 5 {
+		// A function of its own each time: an event that is sent while the process ends would be that event's failure.
+		f := open(t, config(t, "provided"), deps(t, nil))
 		res := do(t, f, `{"do":"late","ms":1}`)
 		if res.Failure != nil {
 			t.Errorf("failure %+v", res.Failure)
