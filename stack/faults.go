@@ -20,8 +20,8 @@ type Fault struct {
 
 	// Service and Operation say which requests it concerns, by the names of AWS's API: "sqs", "ReceiveMessage". Empty
 	// is any.
-	Service   string `json:"service,omitempty"`
-	Operation string `json:"operation,omitempty"`
+	Service   string `json:"service,omitzero"`
+	Operation string `json:"operation,omitzero"`
 
 	// Kind is one of:
 	//
@@ -32,17 +32,17 @@ type Fault struct {
 	//	duplicate  what the operation delivers is delivered twice
 	Kind string `json:"kind"`
 
-	Code    string   `json:"code,omitempty"`
-	Message string   `json:"message,omitempty"`
-	Status  int      `json:"status,omitempty"`
+	Code    string   `json:"code,omitzero"`
+	Message string   `json:"message,omitzero"`
+	Status  int      `json:"status,omitzero"`
 	Delay   Duration `json:"delay,omitzero"`
 
 	// After carries the operation out before it goes wrong, as if the answer were lost: for throttle, error and reset.
-	After bool `json:"after,omitempty"`
+	After bool `json:"after,omitzero"`
 	// Every makes only each n-th request that fits go wrong; 0 and 1 are all of them.
-	Every int `json:"every,omitempty"`
+	Every int `json:"every,omitzero"`
 	// Times ends the fault after so many requests that went wrong; 0 is never.
-	Times int `json:"times,omitempty"`
+	Times int `json:"times,omitzero"`
 
 	// Hits is how many requests went wrong so far.
 	Hits int `json:"hits"`

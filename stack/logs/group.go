@@ -60,7 +60,7 @@ func (s *Service) createLogGroup(_ context.Context, r *wire.Request, in *createL
 			return wire.Errorf("ResourceAlreadyExistsException", "The specified log group already exists")
 		}
 		g := &group{place: home(r), Name: name, Created: s.env.Clock.Now().UnixMilli(), Tags: in.Tags, streams: map[string]*stream{}}
-		if err := s.put(b, g.keys("group"), g); err != nil {
+		if err := s.env.Store.SetJSON(b, g.keys("group"), g); err != nil {
 			return err
 		}
 		s.add(g)
@@ -203,7 +203,7 @@ func (s *Service) setRetention(r *wire.Request, name string, days int) (*wire.No
 		}
 		g.Days = days
 		s.expire(b, g)
-		return s.put(b, g.keys("group"), g)
+		return s.env.Store.SetJSON(b, g.keys("group"), g)
 	})
 }
 
@@ -280,6 +280,6 @@ func (s *Service) retag(r *wire.Request, arn string, f func(tags map[string]stri
 			return wire.Errorf("TooManyTagsException", "%s", fmt.Sprintf("A log group has at most %d tags.", maxTags))
 		}
 		g.Tags = tags
-		return s.put(b, g.keys("group"), g)
+		return s.env.Store.SetJSON(b, g.keys("group"), g)
 	})
 }

@@ -171,12 +171,12 @@ func (s *Service) append(b *store.Batch, g *group, x *stream, events []logged) e
 		x.next++
 		i, _ := slices.BinarySearchFunc(x.events, e, logged.compare)
 		x.events = slices.Insert(x.events, i, e)
-		if err := s.put(b, g.eventKey(x.Name, e.Number), e); err != nil {
+		if err := s.env.Store.SetJSON(b, g.eventKey(x.Name, e.Number), e); err != nil {
 			return err
 		}
 	}
 	s.expire(b, g)
-	return s.put(b, g.streamKey(x.Name), x)
+	return s.env.Store.SetJSON(b, g.streamKey(x.Name), x)
 }
 
 func (e logged) compare(o logged) int {
@@ -233,19 +233,6 @@ func (s *Service) look(r *wire.Request, f func(groups map[string]*group) error) 
 		}
 		return f(groups)
 	})
-}
-
-// put puts a value into a batch, if there is a disk.
-func (s *Service) put(b *store.Batch, key string, value any) error {
-	if !s.env.Store.Durable() {
-		return nil
-	}
-	data, err := json.Marshal(value)
-	if err != nil {
-		return fmt.Errorf("encoding %s: %w", key, err)
-	}
-	b.Set(key, data)
-	return nil
 }
 
 // load reads what the store remembers.

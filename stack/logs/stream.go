@@ -51,7 +51,7 @@ func (s *Service) createLogStream(_ context.Context, r *wire.Request, in *stream
 		}
 		x := &stream{Name: *in.LogStreamName, Created: s.env.Clock.Now().UnixMilli()}
 		g.streams[x.Name] = x
-		return s.put(b, g.streamKey(x.Name), x)
+		return s.env.Store.SetJSON(b, g.streamKey(x.Name), x)
 	})
 }
 

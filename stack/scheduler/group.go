@@ -88,7 +88,7 @@ func (s *Service) createGroup(_ context.Context, r *wire.Request, in *groupInput
 		}
 		now := s.env.Clock.Now()
 		g := &group{place: home(r), Name: in.Name, Token: value(in.ClientToken, ""), Tags: in.Tags, Created: now, Modified: now, schedules: map[string]*schedule{}}
-		if err := s.put(b, g.key(), g); err != nil {
+		if err := s.env.Store.SetJSON(b, g.key(), g); err != nil {
 			return err
 		}
 		groups[g.Name] = g
@@ -284,6 +284,6 @@ func (s *Service) retag(r *wire.Request, arn string, f func([]tag) []tag) error 
 			return invalid("A schedule group has at most %d tags.", maxTags)
 		}
 		g.Tags, g.Modified = tags, s.env.Clock.Now()
-		return s.put(b, g.key(), g)
+		return s.env.Store.SetJSON(b, g.key(), g)
 	})
 }

@@ -127,7 +127,7 @@ func (s *Service) ring(ctx context.Context, key scheduleKey, at time.Time) {
 		delete(s.at(x.place)[x.Group].schedules, x.Name)
 		b.Delete(x.key())
 	} else {
-		err = s.put(&b, x.key(), x)
+		err = s.env.Store.SetJSON(&b, x.key(), x)
 	}
 	commit := s.env.Store.Commit(&b)
 	s.mu.Unlock()

@@ -205,7 +205,7 @@ func (s *Service) createSchedule(_ context.Context, r *wire.Request, in *schedul
 			}
 			return conflict("Schedule %s already exists.", x.Name)
 		}
-		if err := s.put(b, x.key(), x); err != nil {
+		if err := s.env.Store.SetJSON(b, x.key(), x); err != nil {
 			return err
 		}
 		g.schedules[x.Name] = x
@@ -236,7 +236,7 @@ func (s *Service) updateSchedule(_ context.Context, r *wire.Request, in *schedul
 		if x.Expression == old.Expression && x.Zone == old.Zone && x.Start.Equal(old.Start) && x.End.Equal(old.End) && x.State == old.State {
 			x.Begin, x.Last = old.Begin, old.Last // its times are not touched
 		}
-		if err := s.put(b, x.key(), x); err != nil {
+		if err := s.env.Store.SetJSON(b, x.key(), x); err != nil {
 			return err
 		}
 		g.schedules[x.Name] = x

@@ -136,19 +136,6 @@ func (s *Service) change(f func(b *store.Batch) error) error {
 	return c.Wait()
 }
 
-// put puts a value into a batch, if there is a disk.
-func (s *Service) put(b *store.Batch, key string, value any) error {
-	if !s.env.Store.Durable() {
-		return nil
-	}
-	data, err := json.Marshal(value)
-	if err != nil {
-		return fmt.Errorf("encoding %s: %w", key, err)
-	}
-	b.Set(key, data)
-	return nil
-}
-
 // load reads what the store remembers. The keys are those of the key methods.
 func (s *Service) load() error {
 	err := s.env.Store.Load("scheduler/group/", func(key string, value []byte) error {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/go-json-experiment/json"
 )
 
 // Store is a map of keys to values that is either nowhere, for a stack that lives in memory, or in a directory.
@@ -165,6 +166,19 @@ func (b *Batch) Empty() bool { return len(b.changes) == 0 }
 // Set gives a key a value, which the batch keeps: do not change it afterwards.
 func (b *Batch) Set(key string, value []byte) {
 	b.changes = append(b.changes, change{key: key, value: value, kind: set})
+}
+
+// SetJSON gives a key a value in JSON, if the store is durable.
+func (s *Store) SetJSON(b *Batch, key string, value any) error {
+	if !s.Durable() {
+		return nil
+	}
+	data, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("encoding %s: %w", key, err)
+	}
+	b.Set(key, data)
+	return nil
 }
 
 // Delete removes a key, if it is there.
